@@ -1,0 +1,167 @@
+// A tracked connection.
+//
+// Life-cycle: Tracker::Track makes an unconfirmed connection for the first packet
+// (it is in no table; the packet alone refers to it). Tracker::Confirm puts its two tuples
+// into the table when that packet has passed every chain; Tracker::Release frees it
+// when the packet was dropped. A confirmed connection ends by expiry, by deletion or by
+// being replaced (SYN in TIME_WAIT); then both tuples leave the table and the object goes back
+// to its pool.
+//
+// Threads: one worker owns a connection. Nobody else reads or writes it; the control
+// thread asks the worker.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "dataplane/net/time.h"
+#include "dataplane/net/tuple.h"
+
+namespace postern::ctrack {
+
+using net::Direction;
+using net::Time;
+using net::Tuple;
+
+// As netfilter's ip_conntrack_info, with INVALID spelled out.
+enum class CtInfo : uint8_t {
+  kEstablished,       // original direction, a reply has been seen
+  kRelated,           // original direction of an expected connection, or an ICMP error about one
+  kNew,
+  kEstablishedReply,  // reply direction
+  kRelatedReply,      // an ICMP error in the reply direction
+  kUntracked,
+  kInvalid,
+};
+constexpr bool IsReply(CtInfo info) {
+  return info == CtInfo::kEstablishedReply || info == CtInfo::kRelatedReply;
+}
+constexpr Direction DirectionOf(CtInfo info) {
+  return IsReply(info) ? Direction::kReply : Direction::kOriginal;
+}
+
+// What a packet carries from conntrack to the rules: skb->_nfct.
+struct Connection;
+struct CtRef {
+  Connection* connection = nullptr;  // null for kUntracked and kInvalid
+  CtInfo info = CtInfo::kInvalid;
+};
+
+// Status bits with the kernel's values (IPS_*).
+enum Status : uint32_t {
+  kExpected = 1U << 0,
+  kSeenReply = 1U << 1,
+  kAssured = 1U << 2,
+  kConfirmed = 1U << 3,
+  kSrcNat = 1U << 4,
+  kDstNat = 1U << 5,
+  kSeqAdjust = 1U << 6,
+  kSrcNatDone = 1U << 7,
+  kDstNatDone = 1U << 8,
+  kDying = 1U << 9,
+  kFixedTimeout = 1U << 10,
+  kHelper = 1U << 13,
+};
+
+enum class TcpState : uint8_t {
+  kNone,
+  kSynSent,
+  kSynRecv,
+  kEstablished,
+  kFinWait,
+  kCloseWait,
+  kLastAck,
+  kTimeWait,
+  kClose,
+  kSynSent2,  // simultaneous open
+  kCount
+};
+std::string_view ToString(TcpState state);  // "SYN_SENT", as conntrack -L prints it
+
+// One side's window (nf_ct_tcp's ip_ct_tcp_state).
+struct TcpPeer {
+  uint32_t end = 0;         // td_end: highest seq + length sent
+  uint32_t max_end = 0;     // td_maxend: highest ack + max(window, 1) seen from the other side
+  uint32_t max_window = 0;  // td_maxwin
+  uint32_t max_ack = 0;     // td_maxack
+  uint8_t scale = 0;        // td_scale
+  uint8_t flags = 0;        // kTcpPeer*
+};
+enum TcpPeerFlag : uint8_t {
+  kTcpPeerWindowScale = 0x01,
+  kTcpPeerSackPermitted = 0x02,
+  kTcpPeerCloseInit = 0x04,
+  kTcpPeerBeLiberal = 0x08,
+  kTcpPeerDataUnacknowledged = 0x10,
+  kTcpPeerMaxAckSet = 0x20,
+  kTcpPeerChallengeAck = 0x40,
+  kTcpPeerSimultaneousOpen = 0x80,
+};
+
+struct TcpTracking {
+  std::array<TcpPeer, 2> peer;  // by Direction
+  uint32_t last_seq = 0;
+  uint32_t last_ack = 0;
+  uint32_t last_end = 0;
+  uint16_t last_window = 0;
+  uint8_t last_wscale = 0;
+  uint8_t last_flags = 0;
+  TcpState state = TcpState::kNone;
+  uint8_t last_dir = 0;
+  uint8_t last_index = 0;
+  uint8_t retransmissions = 0;
+};
+
+struct UdpTracking {
+  Time stream_at = 0;  // when the connection becomes a stream (kernel: stream_ts)
+};
+
+// The remembered path through the rules, one a direction (DESIGN.md section 4). Owned
+// by the pipeline; conntrack only keeps it.
+struct PathMemo {
+  uint32_t path = 0;        // rules::PathId, 0: none
+  uint32_t generation = 0;  // of everything that the path relied on
+  uint32_t key = 0;         // ctinfo, TCP flags class and ports that it is valid for
+};
+
+// Where packets of a direction go, remembered with the route generation. Owned by the pipeline.
+struct NextHopMemo {
+  uint32_t generation = 0;
+  uint16_t port = 0;
+  uint16_t neighbor = 0;
+};
+
+// Things that few connections have; allocated beside the connection.
+struct Extension;
+
+struct alignas(64) Connection {
+  std::array<Tuple, 2> tuples;  // by Direction; the reply is the original's mirror unless translated
+
+  // Before confirmation the timeout to start with (a duration), after it the absolute time.
+  Time expires = 0;
+  uint32_t status = 0;
+  uint32_t mark = 0;
+  uint32_t id = 0;           // conntrack's id=, unique among the living
+  uint32_t pool_index = 0;
+
+  std::array<PathMemo, 2> path;
+  std::array<NextHopMemo, 2> next_hop;
+
+  Connection* master = nullptr;
+  Extension* extension = nullptr;
+  // MASQUERADE: the port whose address was used; net::kNoPort else.
+  net::PortId masquerade_port = net::kNoPort;
+  union Protocol {
+    TcpTracking tcp;
+    UdpTracking udp;
+    Protocol() : tcp{} {}
+  } protocol;
+
+  const Tuple& original() const { return tuples[0]; }
+  const Tuple& reply() const { return tuples[1]; }
+  const Tuple& tuple(Direction d) const { return tuples[static_cast<size_t>(d)]; }
+  bool Has(Status bit) const { return (status & bit) != 0; }
+};
+
+}  // namespace postern::ctrack

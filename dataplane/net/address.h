@@ -1,0 +1,107 @@
+// IP and Ethernet addresses and prefixes.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "dataplane/net/byte_order.h"
+
+namespace postern::net {
+
+enum class Family : uint8_t { kIpv4 = 2, kIpv6 = 10 };  // AF_INET, AF_INET6
+
+// An IPv4 or IPv6 address in network byte order; IPv4 uses the first four
+// bytes and leaves the others zero. The family is kept beside it (Tuple,
+// ParsedPacket, Prefix), as netfilter's nf_inet_addr does.
+struct IpAddress {
+  alignas(4) std::array<uint8_t, 16> bytes{};
+
+  static constexpr IpAddress V4(uint32_t host_order) {
+    IpAddress a;
+    a.bytes[0] = static_cast<uint8_t>(host_order >> 24);
+    a.bytes[1] = static_cast<uint8_t>(host_order >> 16);
+    a.bytes[2] = static_cast<uint8_t>(host_order >> 8);
+    a.bytes[3] = static_cast<uint8_t>(host_order);
+    return a;
+  }
+  // `wire` points at 4 (IPv4) or 16 (IPv6) readable bytes.
+  static IpAddress FromWire(Family family, const void* wire) {
+    IpAddress a;
+    std::memcpy(a.bytes.data(), wire, family == Family::kIpv4 ? 4 : 16);
+    return a;
+  }
+  void ToWire(Family family, void* wire) const {
+    std::memcpy(wire, bytes.data(), family == Family::kIpv4 ? 4 : 16);
+  }
+
+  // The IPv4 address as a host-order integer.
+  constexpr uint32_t AsV4() const {
+    return (uint32_t{bytes[0]} << 24) | (uint32_t{bytes[1]} << 16) | (uint32_t{bytes[2]} << 8) |
+           bytes[3];
+  }
+  // 32-bit word `i` (0..3) in host order.
+  constexpr uint32_t Word(int i) const {
+    return (uint32_t{bytes[4 * i]} << 24) | (uint32_t{bytes[4 * i + 1]} << 16) |
+           (uint32_t{bytes[4 * i + 2]} << 8) | bytes[4 * i + 3];
+  }
+  constexpr void SetWord(int i, uint32_t host_order) {
+    for (int b = 0; b < 4; ++b) {
+      bytes[4 * i + b] = static_cast<uint8_t>(host_order >> (8 * (3 - b)));
+    }
+  }
+  bool IsZero() const { return bytes == std::array<uint8_t, 16>{}; }
+
+  friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
+};
+static_assert(sizeof(IpAddress) == 16);
+
+bool IsMulticast(Family family, const IpAddress& address);
+// 127/8 or ::1.
+bool IsLoopback(Family family, const IpAddress& address);
+// fe80::/10; false for IPv4.
+bool IsLinkLocal(Family family, const IpAddress& address);
+
+// "192.0.2.1", "2001:db8::1" (RFC 5952).
+std::string ToString(Family family, const IpAddress& address);
+std::optional<IpAddress> ParseAddress(Family family, std::string_view text);
+
+// The mask of a prefix length (0..32 or 0..128).
+IpAddress PrefixMask(Family family, unsigned length);
+// The length of a contiguous mask, or nothing.
+std::optional<unsigned> MaskLength(Family family, const IpAddress& mask);
+IpAddress operator&(const IpAddress& a, const IpAddress& b);
+
+// An address with a prefix length. `address` may have host bits set
+// (an interface address) or not (a route).
+struct Prefix {
+  Family family = Family::kIpv4;
+  IpAddress address;
+  uint8_t length = 0;
+
+  bool Contains(const IpAddress& a) const {
+    const IpAddress mask = PrefixMask(family, length);
+    return (a & mask) == (address & mask);
+  }
+  friend bool operator==(const Prefix&, const Prefix&) = default;
+};
+// "192.0.2.0/24" or "2001:db8::/32"; without a length the address' own width.
+std::optional<Prefix> ParsePrefix(std::string_view text);
+std::string ToString(const Prefix& prefix);
+
+struct MacAddress {
+  std::array<uint8_t, 6> bytes{};
+
+  static constexpr MacAddress Broadcast() { return {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}}; }
+  bool IsMulticast() const { return (bytes[0] & 1) != 0; }
+  friend auto operator<=>(const MacAddress&, const MacAddress&) = default;
+};
+// "02:00:00:00:00:01", lower case.
+std::string ToString(const MacAddress& mac);
+std::optional<MacAddress> ParseMac(std::string_view text);
+
+}  // namespace postern::net

@@ -1,0 +1,1 @@
+#include "dataplane/net/flow_hash.h"

@@ -1,0 +1,1 @@
+#include "dataplane/net/parse.h"

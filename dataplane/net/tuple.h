@@ -1,0 +1,64 @@
+// What identifies one direction of a connection, as in netfilter's
+// nf_conntrack_tuple.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "dataplane/net/address.h"
+#include "dataplane/net/packet.h"
+
+namespace postern::net {
+
+enum class Direction : uint8_t { kOriginal = 0, kReply = 1 };
+constexpr Direction Opposite(Direction d) {
+  return d == Direction::kOriginal ? Direction::kReply : Direction::kOriginal;
+}
+
+// Addresses and protocol keys. All bytes are significant (padding is zero), so
+// tuples compare and hash as memory.
+struct Tuple {
+  IpAddress source;
+  IpAddress destination;
+  uint16_t source_key = 0;       // port; ICMP: query id; GRE: key; else 0. Host order.
+  uint16_t destination_key = 0;  // port; ICMP: type << 8 | code; GRE: key; else 0. Host order.
+  uint8_t protocol = 0;
+  Family family = Family::kIpv4;
+  uint16_t zone = 0;
+
+  uint8_t IcmpType() const { return static_cast<uint8_t>(destination_key >> 8); }
+  uint8_t IcmpCode() const { return static_cast<uint8_t>(destination_key); }
+  friend bool operator==(const Tuple& a, const Tuple& b) {
+    return __builtin_memcmp(&a, &b, sizeof(Tuple)) == 0;
+  }
+};
+static_assert(sizeof(Tuple) == 40);
+
+// The tuple of the answers to `tuple`. Nothing for an ICMP type that has no
+// answer (netfilter: invert_tuple fails and the packet is INVALID).
+std::optional<Tuple> Mirror(const Tuple& tuple);
+
+// The tuple of a parsed packet. Nothing where the transport header is cut short,
+// for later fragments and for ICMP errors.
+std::optional<Tuple> TupleOf(const ParsedPacket& packet);
+
+// True for TCP, UDP, UDP-Lite, SCTP and DCCP.
+bool HasPorts(uint8_t protocol);
+
+// True for the ICMP (or ICMPv6) types that quote a packet.
+bool IsIcmpError(Family family, uint8_t type);
+
+// The tuple of the packet that an ICMP error quotes, and where the quoted headers
+// stand (offsets from the frame's start). Nothing where too little is quoted.
+struct QuotedPacket {
+  Tuple tuple;
+  uint16_t l3_offset = 0;
+  uint16_t l4_offset = 0;
+};
+std::optional<QuotedPacket> ParseQuoted(const Packet& packet);
+
+// "src=192.0.2.1 dst=198.51.100.2 sport=1234 dport=80", as conntrack -L prints it.
+std::string ToString(const Tuple& tuple);
+
+}  // namespace postern::net

@@ -1,0 +1,91 @@
+// The pipeline's seams to the world: ports, host interfaces, other workers, the
+// operator. Implemented by dataplane/dpdk in the daemon, by the replay engine
+// (pipeline/offline.h) and by tests.
+#pragma once
+
+#include <cstdint>
+
+#include "ctrack/connection.h"
+#include "ctrack/tracker.h"
+#include "dataplane/net/packet.h"
+#include "dataplane/net/verdict.h"
+#include "dataplane/rules/rule_set.h"
+
+namespace postern::pipeline {
+
+// Why a packet is handed to another worker, and so where that worker resumes.
+enum class HandoffKind : uint8_t {
+  kReceived,      // a frame (or reassembled datagram) from a port: from the beginning, without a new
+                  // choice of owner
+  kFromHost,      // an IP packet of the appliance itself
+  kNeighborCopy,  // an ARP or ND message that the sender has answered: learn only
+};
+
+class PipelineIo {
+ public:
+  virtual ~PipelineIo() = default;
+  // A finished frame for packet->out_port. Consumes it.
+  virtual void Transmit(net::Packet* packet) = 0;
+  // A frame for the twin interface of port `twin`, with its Ethernet header. Consumes it.
+  virtual void ToHost(net::PortId twin, net::Packet* packet) = 0;
+  // Consumes the packet; the other worker gets it through Pipeline::ReceiveHandoff.
+  virtual void Handoff(unsigned worker, HandoffKind kind, net::Packet* packet) = 0;
+  virtual net::BufferPool* pool() = 0;
+};
+
+// A LOG rule's packet: enough of it to write the kernel's line later.
+struct LogRecord {
+  static constexpr size_t kMaxBytes = 256;
+  net::Time time = 0;
+  uint8_t level = 4;
+  uint8_t options = 0;
+  char prefix[30] = {};
+  net::Hook hook = net::Hook::kInput;
+  net::PortId in = net::kNoPort;
+  net::PortId out = net::kNoPort;
+  uint32_t mark = 0;
+  uint16_t l3_offset = 0;
+  uint32_t l3_length = 0;   // of the whole datagram
+  net::Family family = net::Family::kIpv4;
+  uint16_t captured = 0;    // bytes in `bytes`, from the Ethernet header on
+  uint8_t bytes[kMaxBytes] = {};
+};
+
+struct ConnRecord {
+  net::Time time = 0;
+  ctrack::ConnEvent event = ctrack::ConnEvent::kNew;
+  uint32_t changes = 0;
+  ctrack::Connection connection;  // a copy; its pointers mean nothing
+};
+
+// Things that the operator may want to know. Called by the worker: must not allocate, lock or call
+// the system; an implementation that has no room counts that.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void OnLog(const LogRecord& record) = 0;
+  virtual bool WantsConnections() const = 0;
+  virtual void OnConnection(const ConnRecord& record) = 0;
+  // Table full, NAT exhausted, dead neighbour …: counted, and logged once an interval by the
+  // control thread.
+  virtual void OnTrouble(net::DropReason reason, net::Time now) = 0;
+};
+
+// What became of one input packet; for replay's events and for traces.
+struct Outcome {
+  net::Verdict verdict = net::Verdict::kDrop;
+  net::DropReason reason = net::DropReason::kNone;
+  ctrack::CtRef ct;          // valid during the call
+  bool tracked = false;      // conntrack saw it (ct.info means something)
+};
+
+class PacketObserver {
+ public:
+  virtual ~PacketObserver() = default;
+  // At the end of the way of a packet that entered by a port or from the host; its bytes may
+  // be gone. `path` holds the rules that matched, in order, policies included.
+  virtual void OnOutcome(const net::Packet& packet, const Outcome& outcome,
+                         const rules::PathBuilder& path) = 0;
+};
+
+}  // namespace postern::pipeline

@@ -1,0 +1,74 @@
+// A packet's life (DESIGN.md section 2): the one place that knows conntrack,
+// NAT, rules and routes together.
+//
+// One Pipeline a worker; one thread. It owns the worker's Tracker, SourceMap, NeighborTable and
+// Reassembler, and is told the Snapshot in force. It reads no clock and no randomness but what it is
+// given.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "ctrack/tracker.h"
+#include "dataplane/net/flow_hash.h"
+#include "dataplane/net/packet.h"
+#include "dataplane/pipeline/io.h"
+#include "dataplane/pipeline/snapshot.h"
+
+namespace postern::pipeline {
+
+// The most packets that one call takes.
+inline constexpr size_t kMaxBurst = 64;
+
+struct PipelineStats {
+  // By in port (kMaxPorts: from the host) and reason. Written by the worker, read by the control
+  // thread (relaxed).
+  std::array<std::array<uint64_t, net::kDropReasonCount>, net::kMaxPorts + 1> drops{};
+  uint64_t packets = 0;
+  uint64_t handoffs_out = 0;
+  uint64_t nat_exhausted = 0;
+};
+
+class Pipeline {
+ public:
+  struct Context {
+    unsigned worker = 0;
+    const net::OwnerMap* owners = nullptr;  // which worker a tuple belongs to
+    ctrack::ConnectionTable* table = nullptr;
+    ctrack::ConnectionPool* pool = nullptr;
+    ctrack::SharedCount* shared = nullptr;
+    PipelineIo* io = nullptr;
+    EventSink* events = nullptr;
+    PacketObserver* observer = nullptr;  // null in the daemon unless tracing
+    uint64_t seed = 0;
+    uint32_t source_map_capacity = 65536;
+  };
+  explicit Pipeline(const Context& context);
+  ~Pipeline();
+
+  // Between bursts. The old snapshot isn't referred to afterwards.
+  void Adopt(const Snapshot* snapshot);
+  const Snapshot* snapshot() const;
+
+  // Frames from ports, at most kMaxBurst. Consumes every packet.
+  void Receive(std::span<net::Packet> packets, net::Time now);
+  // A packet that another worker handed over. Consumes it.
+  void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);
+  // A frame that the host's kernel sent on the twin of packet->out_port: ARP and ND are answered for
+  // any neighbour, IP goes to OUTPUT. Consumes it. Any worker may be given it; the owner gets it.
+  void ReceiveHost(net::Packet* packet, net::Time now);
+
+  // Expiry, neighbours, fragments; bounded. Call at least every 10 ms.
+  void Tick(net::Time now);
+
+  ctrack::Tracker& tracker();
+  const PipelineStats& stats() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace postern::pipeline

@@ -1,0 +1,1 @@
+#include "dataplane/route/route_table.h"

@@ -1,0 +1,92 @@
+// Where packets go: local addresses, connected and static routes, longest prefix first.
+//
+// Immutable; made by the control thread, published with the configuration.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/net/address.h"
+#include "dataplane/net/packet.h"
+
+namespace postern::route {
+
+using net::Family;
+using net::IpAddress;
+using net::MacAddress;
+using net::PortId;
+using net::Prefix;
+
+// A data port as the router sees it.
+struct PortConfig {
+  PortId id = 0;
+  std::string name;
+  MacAddress mac;
+  MacAddress host_mac;  // of the twin interface in the host's kernel
+  uint16_t mtu = 1500;
+  bool host = true;     // has a twin
+  std::vector<Prefix> addresses;  // with host bits; IPv6 link-local is added by RouteTable
+};
+
+struct StaticRoute {
+  Prefix prefix;
+  std::optional<IpAddress> via;
+  PortId port = net::kNoPort;  // kNoPort: the port whose subnet holds `via`
+};
+
+struct StaticNeighbor {
+  Family family = Family::kIpv4;
+  IpAddress address;
+  MacAddress mac;
+  PortId port = 0;
+};
+
+enum class RouteKind : uint8_t { kUnreachable, kUnicast, kLocal, kBroadcast, kMulticast };
+
+struct RouteResult {
+  RouteKind kind = RouteKind::kUnreachable;
+  PortId port = net::kNoPort;  // out port; the port that has the address for kLocal
+  IpAddress next_hop;          // gateway, or the destination itself
+};
+
+// Longest prefix match over numbered next hops. Two implementers: TrieFib (here) and the rte_fib
+// adapter in dataplane/dpdk.
+class Fib {
+ public:
+  static constexpr uint32_t kNone = 0;
+  virtual ~Fib() = default;
+  virtual void Add(const Prefix& prefix, uint32_t next_hop) = 0;  // next_hop > 0
+  virtual uint32_t Lookup(Family family, const IpAddress& address) const = 0;
+};
+std::unique_ptr<Fib> MakeTrieFib();
+
+class RouteTable {
+ public:
+  // `generation` tells remembered next hops apart.
+  RouteTable(std::vector<PortConfig> ports, std::vector<StaticRoute> routes,
+             std::unique_ptr<Fib> fib, uint32_t generation);
+  ~RouteTable();
+
+  RouteResult Lookup(Family family, const IpAddress& destination) const;
+  // An address of the appliance itself (any port; the kernel's weak host model).
+  bool IsLocal(Family family, const IpAddress& address) const;
+  // The address that the appliance uses as a source towards `destination` out of `port`
+  // (MASQUERADE, ICMP errors): the first address of the port on the next hop's subnet, else its first.
+  std::optional<IpAddress> SourceFor(PortId port, Family family, const IpAddress& next_hop) const;
+  const std::vector<PortConfig>& ports() const;
+  const PortConfig& port(PortId id) const;
+  uint32_t generation() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Modified EUI-64 link-local address (RFC 4291).
+IpAddress LinkLocalAddress(const MacAddress& mac);
+
+}  // namespace postern::route

@@ -1,0 +1,1 @@
+#include "dataplane/rules/model.h"

@@ -1,0 +1,157 @@
+// The compiled, immutable rule set and the walk through it.
+//
+// A RuleSet is made by the control thread (Compile), published by one pointer and
+// read by every worker. What changes per packet lives beside it: counters and paths in a
+// worker's own WorkerRules (worker_rules.h), the state of limit, recent and
+// connlimit in shared objects with atomics that the rule set only points to.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ctrack/connection.h"
+#include "dataplane/net/packet.h"
+#include "dataplane/net/random.h"
+#include "dataplane/net/verdict.h"
+#include "dataplane/rules/model.h"
+
+namespace postern::rules {
+
+// Dense number of a rule, or of a built-in chain's policy, over both families and all tables of
+// one RuleSet.
+using RuleId = uint32_t;
+inline constexpr RuleId kNoRule = UINT32_MAX;
+
+// What the answer of a walk depended on beside what stays the same for all
+// packets of one connection, direction, ctinfo, in port and out port. Bits.
+enum Dependence : uint16_t {
+  kDependsNothing = 0,
+  kDependsTcpFlags = 1U << 0,
+  kDependsMark = 1U << 1,         // packet mark at the hook's entry
+  kDependsPacket = 1U << 2,       // length, TTL, fragment bits, options, payload, ICMP type …
+  kDependsTime = 1U << 3,         // limit, recent, ctexpire …
+  kDependsSideEffect = 1U << 4,   // LOG, REJECT, recent --set: the walk itself must happen
+  kDependsCtStatus = 1U << 5,     // ASSURED, SEEN_REPLY …: status bits
+};
+
+struct PathStep {
+  RuleId rule;
+};
+
+// Collects what a packet meets on its way: fixed room, so that a worker doesn't
+// allocate. `overflow`: more rules than fit; such a packet isn't remembered as a path and its
+// rules were counted one by one.
+struct PathBuilder {
+  static constexpr size_t kMaxRules = 256;
+  uint32_t size = 0;
+  bool overflow = false;
+  uint16_t depends = kDependsNothing;
+  RuleId rules[kMaxRules];
+  void Clear() {
+    size = 0;
+    overflow = false;
+    depends = kDependsNothing;
+  }
+};
+
+class LogSink {
+ public:
+  virtual ~LogSink() = default;
+  // A LOG rule matched. Must not allocate, lock or call the system; copies what it needs.
+  virtual void Log(const LogTarget& target, const net::Packet& packet, net::Hook hook,
+                   net::PortId in, net::PortId out, net::Time now) = 0;
+};
+
+class WorkerRules;
+
+// What a packet brings to a chain.
+struct WalkContext {
+  net::Packet* packet = nullptr;     // MARK changes its mark
+  ctrack::CtRef* ct = nullptr;       // NOTRACK makes it kUntracked
+  net::Hook hook = net::Hook::kPrerouting;
+  net::PortId in = net::kNoPort;     // kNoPort at OUTPUT and for nothing known yet
+  net::PortId out = net::kNoPort;    // kNoPort at PREROUTING and INPUT
+  net::Time now = 0;
+  net::Rng* rng = nullptr;
+  WorkerRules* worker = nullptr;     // counters, and room for connlimit references
+  LogSink* log = nullptr;
+  PathBuilder* path = nullptr;       // rules that matched are appended
+};
+
+struct WalkResult {
+  net::Verdict verdict = net::Verdict::kDrop;  // kAccept, kDrop or kReject
+  net::DropReason reason = net::DropReason::kRuleDrop;
+  RuleId decided_by = kNoRule;
+  // The nat table's answer: a binding to set up (points into the rule set), or null.
+  const NatRange* nat = nullptr;
+  bool nat_destination = false;  // DNAT, REDIRECT
+  bool masquerade = false;       // source address is the out port's
+  bool redirect = false;         // destination is the in port's address (127.0.0.1 at OUTPUT)
+  RejectWith reject = RejectWith::kIcmpPortUnreachable;
+};
+
+// Where a rule id stands; for counters, traces and metrics.
+struct RulePlace {
+  Family family = Family::kIpv4;
+  net::Table table = net::Table::kFilter;
+  uint16_t chain = 0;    // index in TableModel::chains
+  uint32_t number = 0;   // 1-based rule number; 0: the chain's policy
+};
+
+// State of recent's lists, by name; outlives rule sets. Any thread.
+class RecentTables;
+// Everything that rule sets share over their lives.
+struct SharedState {
+  SharedState();
+  ~SharedState();
+  std::unique_ptr<RecentTables> recent;
+};
+
+class RuleSet {
+ public:
+  struct Options {
+    std::vector<std::string> port_names;  // by PortId
+    uint32_t generation = 1;
+  };
+  // Compiles a validated model (unknown chains, loops and misplaced targets were refused by
+  // Validate). `previous`, may be null: unchanged rules keep the state of limit and connlimit.
+  static std::shared_ptr<const RuleSet> Compile(const Model& model, const Options& options,
+                                                SharedState* shared, const RuleSet* previous);
+  ~RuleSet();
+
+  // Walks one built-in chain. A table without rules and with policy ACCEPT whose chain would change
+  // nothing still counts its policy.
+  WalkResult Walk(net::Table table, const WalkContext& context) const;
+  // False when the chain has no rule (the caller may skip the walk but must count its policy with
+  // PolicyId).
+  bool HasRules(Family family, net::Table table, net::Hook hook) const;
+  // The policy's id; kNoRule where the table has no such chain.
+  RuleId PolicyId(Family family, net::Table table, net::Hook hook) const;
+  // The table exists for this family: a table that no rule file named isn't walked.
+  bool HasTable(Family family, net::Table table) const;
+
+  uint32_t generation() const;
+  uint32_t rule_count() const;  // ids are below it
+  RulePlace Place(RuleId id) const;
+  RuleId IdOf(const RulePlace& place) const;
+  const Model& model() const;   // what it was compiled from
+
+ private:
+  RuleSet();
+  struct Compiled;
+  std::unique_ptr<Compiled> compiled_;
+};
+
+// Checks what only the whole model shows: jumps to chains that don't exist, loops, targets and
+// matches in tables or hooks where netfilter refuses them. Appends "FILE:LINE: sentence".
+bool Validate(const Model& model, std::vector<std::string>* errors);
+
+// For each rule (and policy) of `next` the id of the same rule in `previous`, or kNoRule. A rule is the
+// same if its chain has the same name and its text is the same; equal rules are
+// paired in order.
+std::vector<RuleId> MatchRules(const RuleSet& previous, const RuleSet& next);
+
+}  // namespace postern::rules

@@ -1,0 +1,1 @@
+#include "nat/binding.h"

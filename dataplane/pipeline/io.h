@@ -21,6 +21,14 @@ enum class HandoffKind : uint8_t {
   kNeighborCopy,  // an ARP or ND message that the sender has answered: learn only
 };
 
+// A reply tuple whose owner (OwnerMap) isn't the worker that holds the connection
+// (DESIGN.md section 3).
+struct RemoteEntry {
+  net::Tuple reply;
+  uint16_t holder = 0;
+  bool add = true;  // false: the connection is gone
+};
+
 class PipelineIo {
  public:
   virtual ~PipelineIo() = default;
@@ -30,6 +38,10 @@ class PipelineIo {
   virtual void ToHost(net::PortId twin, net::Packet* packet) = 0;
   // Consumes the packet; the other worker gets it through Pipeline::ReceiveHandoff.
   virtual void Handoff(unsigned worker, HandoffKind kind, net::Packet* packet) = 0;
+  // Tells another worker about a reply tuple that it owns but `message.holder` holds. Must be seen
+  // there before packets that are handed over or received later (through
+  // Pipeline::ReceiveRemoteEntry).
+  virtual void SendRemoteEntry(unsigned worker, const RemoteEntry& message) = 0;
   virtual net::BufferPool* pool() = 0;
 };
 

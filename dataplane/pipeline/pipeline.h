@@ -44,6 +44,10 @@ class Pipeline {
     PacketObserver* observer = nullptr;  // null in the daemon unless tracing
     uint64_t seed = 0;
     uint32_t source_map_capacity = 65536;
+    // Replay: unknown neighbours get a made-up MAC instead of being asked.
+    bool assume_neighbors = false;
+    // Replay: bit set of ports that accept any unicast destination MAC.
+    uint64_t promiscuous_ports = 0;
   };
   explicit Pipeline(const Context& context);
   ~Pipeline();
@@ -56,6 +60,8 @@ class Pipeline {
   void Receive(std::span<net::Packet> packets, net::Time now);
   // A packet that another worker handed over. Consumes it.
   void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);
+  // Another worker holds (or no longer holds) a connection whose reply tuple this worker owns.
+  void ReceiveRemoteEntry(const RemoteEntry& entry, net::Time now);
   // A frame that the host's kernel sent on the twin of packet->out_port: ARP and ND are answered for
   // any neighbour, IP goes to OUTPUT. Consumes it. Any worker may be given it; the owner gets it.
   void ReceiveHost(net::Packet* packet, net::Time now);

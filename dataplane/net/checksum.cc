@@ -1,1 +1,128 @@
 #include "dataplane/net/checksum.h"
+
+namespace postern::net {
+
+namespace {
+
+constexpr uint16_t Fold(uint64_t sum) {
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>(sum);
+}
+
+// Where a transport's checksum stands and what it covers.
+struct Coverage {
+  Be16* field = nullptr;  // null: this transport has no Internet checksum
+  uint32_t covered = 0;   // bytes of the transport header and payload
+  uint32_t pseudo = 0;    // sum of the pseudo header, 0 for ICMP over IPv4
+  bool optional = false;  // zero means that the sender computed none (RFC 768)
+  bool too_short = false;
+};
+
+// The kernel's nf_ip_checksum: a transport that is checked is checked over the whole datagram,
+// whatever UDP's own length says.
+Coverage CoverageOf(const Packet& packet) {
+  const ParsedPacket& ip = packet.ip;
+  Coverage out;
+  uint16_t field_offset = 0;
+  switch (ip.protocol) {
+    case kProtoTcp:
+      field_offset = offsetof(TcpHeader, checksum);
+      break;
+    case kProtoUdp:
+    case kProtoUdpLite:
+      field_offset = offsetof(UdpHeader, checksum);
+      break;
+    case kProtoIcmp:
+      if (ip.family != Family::kIpv4) return out;
+      field_offset = offsetof(IcmpHeader, checksum);
+      break;
+    case kProtoIcmpv6:
+      if (ip.family != Family::kIpv6) return out;
+      field_offset = offsetof(IcmpHeader, checksum);
+      break;
+    default:
+      return out;
+  }
+  if (!ip.l4_header) {
+    out.too_short = true;
+    return out;
+  }
+  const uint8_t* l4 = packet.L4();
+  out.field = reinterpret_cast<Be16*>(const_cast<uint8_t*>(l4) + field_offset);
+  out.covered = ip.L4Length();
+  if (ip.protocol == kProtoUdpLite) {
+    // RFC 3828 3.1: the length field is the coverage, 0 means everything.
+    const uint16_t coverage = reinterpret_cast<const UdpHeader*>(l4)->length.Host();
+    if (coverage != 0 && coverage < out.covered) out.covered = coverage;
+  }
+  out.optional = ip.protocol == kProtoUdp;
+  if (ip.protocol != kProtoIcmp) {
+    out.pseudo = PseudoHeaderSum(ip.family, ip.source, ip.destination, ip.protocol, ip.L4Length());
+  }
+  return out;
+}
+
+bool IsFragment(const ParsedPacket& ip) { return ip.fragment_offset != 0 || ip.more_fragments; }
+
+}  // namespace
+
+uint16_t OnesSum(const void* bytes, size_t length, uint32_t initial) {
+  // RFC 1071 2(B): the sum is taken in the machine's byte order, eight bytes at a time, and
+  // swapped once at the end.
+  const auto* at = static_cast<const uint8_t*>(bytes);
+  uint64_t sum = 0;
+  while (length >= 8) {
+    uint32_t words[2];
+    std::memcpy(words, at, 8);
+    sum += words[0];
+    sum += words[1];
+    at += 8;
+    length -= 8;
+  }
+  if (length > 0) {
+    uint32_t words[2] = {0, 0};
+    std::memcpy(words, at, length);
+    sum += words[0];
+    sum += words[1];
+  }
+  return Fold(uint64_t{ByteSwap(Fold(sum))} + initial);
+}
+
+uint32_t PseudoHeaderSum(Family family, const IpAddress& source, const IpAddress& destination,
+                         uint8_t protocol, uint32_t l4_length) {
+  const size_t width = family == Family::kIpv4 ? 4 : 16;
+  uint32_t sum = OnesSum(source.bytes.data(), width);
+  sum += OnesSum(destination.bytes.data(), width);
+  return sum + protocol + (l4_length >> 16) + (l4_length & 0xffff);
+}
+
+bool TransportChecksumValid(const Packet& packet) {
+  if (IsFragment(packet.ip)) return true;  // only the whole datagram has one
+  const Coverage coverage = CoverageOf(packet);
+  if (coverage.too_short) return false;
+  if (coverage.field == nullptr) return true;
+  if (coverage.optional && coverage.field->Host() == 0) return true;
+  return OnesSum(packet.L4(), coverage.covered, coverage.pseudo) == 0xffff;
+}
+
+void SetIpv4Checksum(Ipv4Header* header) {
+  header->checksum = 0;
+  header->checksum = InternetChecksum(header, header->HeaderLength());
+}
+
+void SetTransportChecksum(Packet* packet) {
+  if (IsFragment(packet->ip)) return;
+  const Coverage coverage = CoverageOf(*packet);
+  if (coverage.field == nullptr) return;
+  *coverage.field = 0;
+  auto value = static_cast<uint16_t>(~OnesSum(packet->L4(), coverage.covered, coverage.pseudo));
+  const bool zero_is_special =
+      packet->ip.protocol == kProtoUdp || packet->ip.protocol == kProtoUdpLite;
+  if (zero_is_special && value == 0) value = 0xffff;
+  *coverage.field = value;
+}
+
+}  // namespace postern::net

@@ -18,6 +18,8 @@ namespace postern::net {
 class FlowHasher {
  public:
   explicit FlowHasher(const std::array<uint8_t, 16>& key);
+  // With `aes` false SipHash even where there is AES-NI; true needs AES-NI.
+  FlowHasher(const std::array<uint8_t, 16>& key, bool aes);
 
   uint32_t Hash(const Tuple& tuple) const;
   // hashes.size() >= tuples.size().
@@ -38,8 +40,9 @@ class FlowHasher {
 // ICMP query's id is added in software as though it were the source port.
 class OwnerMap {
  public:
-  // `seed` 16 random bits (never 0), `workers` 1..64. The redirection table has 128 entries and
-  // spreads them round-robin.
+  // `seed` 16 random bits, `workers` 1..64. The redirection table has 128 entries and
+  // spreads them round-robin. A seed with an even number of ones is made odd, because only then
+  // every worker owns its share.
   OwnerMap(uint16_t seed, unsigned workers);
 
   unsigned workers() const { return workers_; }

@@ -25,35 +25,46 @@ inline constexpr PortId kMaxPorts = 64;
 // What Parse() found. Offsets count from the first byte of the frame.
 struct ParsedPacket {
   Family family = Family::kIpv4;
-  uint8_t protocol = 0;      // the last header's number for IPv6
-  uint8_t tos = 0;           // TOS or traffic class
-  uint8_t ttl = 0;           // TTL or hop limit
-  uint16_t l3_offset = 0;    // IP header
-  uint16_t l4_offset = 0;    // transport header; for a later fragment where its payload starts
-  uint32_t l3_length = 0;    // bytes from l3_offset to the end of the datagram (without Ethernet padding)
+  uint8_t protocol = 0;    // the last header's number for IPv6
+  uint8_t tos = 0;         // TOS or traffic class
+  uint8_t ttl = 0;         // TTL or hop limit
+  uint16_t l3_offset = 0;  // IP header
+  uint16_t l4_offset = 0;  // transport header; for a later fragment where its payload starts
+  uint32_t l3_length =
+      0;  // bytes from l3_offset to the end of the datagram (without Ethernet padding)
   IpAddress source;
   IpAddress destination;
 
   uint16_t fragment_offset = 0;  // bytes
   bool more_fragments = false;
-  bool fragment = false;       // fragment_offset != 0 || more_fragments (IPv6: has a fragment header)
-  bool dont_fragment = false;  // IPv4 DF
-  uint16_t fragment_header_offset = 0;    // IPv6: where the fragment header stands, else 0
+  bool fragment = false;  // fragment_offset != 0 || more_fragments (IPv6: has a fragment header)
+  bool dont_fragment = false;           // IPv4 DF
+  uint16_t fragment_header_offset = 0;  // IPv6: where the fragment header stands, else 0
   uint32_t fragment_id = 0;
 
-  // Transport layer. l4_valid: the whole fixed header is there and its own length fields make
-  // sense (netfilter would make a tuple of it). Ports are host order; for ICMP see below.
+  // Transport layer; all false and zero for a later fragment. Ports are host order.
+  //
+  // l4_header: the whole fixed header is there (TCP 20 bytes, UDP, UDP-Lite and ICMP 8, SCTP and
+  // DCCP 12), which is what netfilter's matches on ports, flags and types ask for. The ports
+  // themselves are filled as soon as their 4 bytes are there (multiport needs no more).
+  bool l4_header = false;
+  // l4_valid: l4_header, and the header's own lengths make sense (netfilter's *_error functions
+  // would pass it); conntrack calls everything else INVALID. Protocols without a header
+  // that netfilter knows are valid.
   bool l4_valid = false;
   uint8_t tcp_flags = 0;
   uint8_t icmp_type = 0;
   uint8_t icmp_code = 0;
-  uint16_t source_port = 0;       // TCP, UDP, UDP-Lite, SCTP, DCCP
+  uint16_t source_port = 0;  // TCP, UDP, UDP-Lite, SCTP, DCCP
   uint16_t destination_port = 0;
-  uint16_t icmp_id = 0;           // ICMP queries
-  uint16_t payload_offset = 0;    // after the transport header (TCP options included)
+  uint16_t icmp_id = 0;         // ICMP queries
+  uint16_t gre_key = 0;         // the call id of enhanced GRE (version 1, RFC 2637)
+  uint16_t payload_offset = 0;  // after the transport header (TCP options included)
 
   // IPv4 options or IPv6 extension headers are present.
   bool has_options = false;
+  // A loose or strict source route option, or an IPv6 routing header of type 0.
+  bool source_routed = false;
 
   uint32_t L4Length() const { return l3_length - (l4_offset - l3_offset); }
 };
@@ -71,7 +82,7 @@ struct Packet {
   uint16_t largest_fragment = 0;
   // A fragment of the reassembled datagram had DF set: the largest DF fragment's l3 bytes.
   uint16_t largest_df_fragment = 0;
-  uint32_t mark = 0;         // skb mark
+  uint32_t mark = 0;  // skb mark
   ParsedPacket ip;
 
   template <typename T>

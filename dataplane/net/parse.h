@@ -1,6 +1,8 @@
 // From bytes to ParsedPacket: the only place that reads a frame for the first time.
 #pragma once
 
+#include <optional>
+
 #include "dataplane/net/packet.h"
 #include "dataplane/net/verdict.h"
 
@@ -29,14 +31,21 @@ void ParseTransport(Packet* packet);
 
 // Walks IPv6 extension headers from `offset`, `next` being the first one's number,
 // to the transport header or a later fragment's payload. False when the chain is
-// cut short or deeper than 8 headers.
+// cut short, deeper than 8 headers or has two fragment headers. AH counts as an extension header,
+// as in netfilter; ESP, mobility and "no next header" (59) end the chain.
 struct Ipv6Chain {
   uint8_t protocol = 0;
   uint32_t offset = 0;           // of the transport header
   uint32_t fragment_offset = 0;  // where a fragment header stands, or 0
   bool later_fragment = false;   // the fragment header's offset isn't 0
+  bool source_routed = false;    // a routing header of type 0
 };
 bool WalkIpv6Chain(const Packet& packet, uint8_t next, uint32_t offset, uint32_t end,
                    Ipv6Chain* chain);
+
+// The tuple key of a GRE header of which `available` bytes are there: the call id of enhanced GRE
+// (RFC 2637 4.1), 0 for any other. Nothing for enhanced GRE that carries no PPP, which netfilter
+// calls INVALID.
+std::optional<uint16_t> GreKey(const uint8_t* gre, uint32_t available);
 
 }  // namespace postern::net

@@ -65,6 +65,23 @@ Coverage CoverageOf(const Packet& packet) {
   return out;
 }
 
+// Reflected CRC32c (polynomial 0x1edc6f41), a byte a step.
+constexpr std::array<uint32_t, 256> kCrc32c = [] {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82f63b78 : 0);
+    table[byte] = crc;
+  }
+  return table;
+}();
+
+uint32_t Crc32cStep(uint32_t crc, uint8_t byte) {
+  return (crc >> 8) ^ kCrc32c[(crc ^ byte) & 0xff];
+}
+
+constexpr size_t kSctpChecksumOffset = 8;
+
 bool IsFragment(const ParsedPacket& ip) { return ip.fragment_offset != 0 || ip.more_fragments; }
 
 }  // namespace
@@ -101,6 +118,11 @@ uint32_t PseudoHeaderSum(Family family, const IpAddress& source, const IpAddress
 
 bool TransportChecksumValid(const Packet& packet) {
   if (IsFragment(packet.ip)) return true;  // only the whole datagram has one
+  if (packet.ip.protocol == kProtoSctp) {
+    if (!packet.ip.l4_header) return false;
+    const auto crc = SctpChecksum(packet.L4(), packet.ip.L4Length());
+    return std::memcmp(packet.L4() + kSctpChecksumOffset, crc.data(), crc.size()) == 0;
+  }
   const Coverage coverage = CoverageOf(packet);
   if (coverage.too_short) return false;
   if (coverage.field == nullptr) return true;
@@ -115,6 +137,11 @@ void SetIpv4Checksum(Ipv4Header* header) {
 
 void SetTransportChecksum(Packet* packet) {
   if (IsFragment(packet->ip)) return;
+  if (packet->ip.protocol == kProtoSctp && packet->ip.l4_header) {
+    const auto crc = SctpChecksum(packet->L4(), packet->ip.L4Length());
+    std::memcpy(packet->L4() + kSctpChecksumOffset, crc.data(), crc.size());
+    return;
+  }
   const Coverage coverage = CoverageOf(*packet);
   if (coverage.field == nullptr) return;
   *coverage.field = 0;
@@ -123,6 +150,17 @@ void SetTransportChecksum(Packet* packet) {
       packet->ip.protocol == kProtoUdp || packet->ip.protocol == kProtoUdpLite;
   if (zero_is_special && value == 0) value = 0xffff;
   *coverage.field = value;
+}
+
+std::array<uint8_t, 4> SctpChecksum(const uint8_t* sctp, size_t length) {
+  uint32_t crc = 0xffffffff;
+  for (size_t i = 0; i < length; ++i) {
+    const bool in_field = i >= kSctpChecksumOffset && i < kSctpChecksumOffset + 4;
+    crc = Crc32cStep(crc, in_field ? 0 : sctp[i]);
+  }
+  crc = ~crc;
+  return {static_cast<uint8_t>(crc), static_cast<uint8_t>(crc >> 8),
+          static_cast<uint8_t>(crc >> 16), static_cast<uint8_t>(crc >> 24)};
 }
 
 }  // namespace postern::net

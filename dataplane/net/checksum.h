@@ -1,6 +1,7 @@
 // The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -37,14 +38,19 @@ constexpr uint16_t UpdateChecksum32(uint16_t checksum, uint32_t old_value, uint3
 uint32_t PseudoHeaderSum(Family family, const IpAddress& source, const IpAddress& destination,
                          uint8_t protocol, uint32_t l4_length);
 
-// The transport checksum over packet.ip's l4 bytes (its field included): 0 where it is right.
-// Covers TCP, UDP (a zero UDP checksum over IPv4 counts as right), UDP-Lite's full coverage, ICMP
-// and ICMPv6; others are right by definition.
+// Whether the transport checksum over packet.ip's l4 bytes is right; false where the header is cut
+// short. Covers TCP, UDP (where zero, no checksum, counts as right over IPv6 too, as in netfilter),
+// UDP-Lite, ICMP, ICMPv6 and SCTP's CRC; others are right by definition, and so are fragments.
 bool TransportChecksumValid(const Packet& packet);
 
 // Writes the IPv4 header checksum anew.
 void SetIpv4Checksum(Ipv4Header* header);
-// Writes the TCP/UDP/ICMP/ICMPv6 checksum anew; a computed UDP 0 becomes 0xffff (RFC 768).
+// Writes the TCP, UDP, UDP-Lite, ICMP, ICMPv6 or SCTP checksum anew; a computed UDP 0 becomes
+// 0xffff (RFC 768). Leaves fragments alone.
 void SetTransportChecksum(Packet* packet);
+
+// RFC 9260 appendix A: the CRC32c of an SCTP packet as it stands in the header's bytes 8 to 11,
+// which count as zero. `length` >= 12.
+std::array<uint8_t, 4> SctpChecksum(const uint8_t* sctp, size_t length);
 
 }  // namespace postern::net

@@ -92,6 +92,8 @@ bool PortsAreHashed(uint8_t protocol) {
   return protocol == kProtoTcp || protocol == kProtoUdp || protocol == kProtoSctp;
 }
 
+bool IdIsHashed(uint8_t protocol) { return protocol == kProtoIcmp || protocol == kProtoIcmpv6; }
+
 }  // namespace
 
 FlowHasher::FlowHasher(const std::array<uint8_t, 16>& key)
@@ -150,10 +152,14 @@ uint16_t OwnerMap::Fold(const Tuple& tuple) {
   uint16_t fold = ByteSwap(static_cast<uint16_t>(words));
   if (PortsAreHashed(tuple.protocol)) {
     fold ^= tuple.source_key ^ tuple.destination_key;
-  } else if (tuple.protocol == kProtoIcmp || tuple.protocol == kProtoIcmpv6) {
+  } else if (IdIsHashed(tuple.protocol)) {
     fold ^= tuple.source_key;
   }
   return fold;
+}
+
+bool OwnerMap::DependsOnSourceKey(uint8_t protocol) {
+  return PortsAreHashed(protocol) || IdIsHashed(protocol);
 }
 
 }  // namespace postern::net

@@ -59,6 +59,8 @@ class OwnerMap {
   // The xor of the tuple's 16-bit words that enter the hash. Replacing port a by b
   // changes it by a ^ b.
   static uint16_t Fold(const Tuple& tuple);
+  // Another source port (or ICMP id) can change the owner of this protocol's tuples.
+  static bool DependsOnSourceKey(uint8_t protocol);
 
   static constexpr unsigned kTableSize = 128;
 

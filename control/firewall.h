@@ -12,8 +12,8 @@ class Firewall {
   virtual ~Firewall() = default;
   // The rules in force, with their counters as they stand now.
   virtual rules::Model Rules() = 0;
-  // Validates, compiles and publishes; on an error nothing has changed. Counters: each rule of `next`
-  // starts with its `counters` as given, unless it is the same rule as a running one
+  // Validates, compiles and publishes; on an error nothing has changed. Counters: each rule of
+  // `next` starts with its `counters` as given, unless it is the same rule as a running one
   // (`keep_running_counters`), which then goes on counting. Translations and connections live on.
   virtual net::Status Apply(rules::Model next, bool keep_running_counters) = 0;
 };

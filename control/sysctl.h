@@ -1,0 +1,67 @@
+// The kernel's sysctl names that Postern has, and their values.
+//
+// Names are the kernel's, with dots: net.netfilter.nf_conntrack_max, net.ipv4.ip_forward. In the
+// configuration's `conntrack` group the nf_conntrack ones stand without "net.netfilter.".
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ctrack/settings.h"
+#include "dataplane/net/result.h"
+
+namespace postern::control {
+
+// What sysctls hold. Postern is a router: forwarding is on unless it is switched off.
+struct Sysctls {
+  ctrack::Settings conntrack;
+  bool forward_ipv4 = true;          // net.ipv4.ip_forward
+  bool forward_ipv6 = true;          // net.ipv6.conf.all.forwarding
+  bool reverse_path_filter = false;  // net.ipv4.conf.all.rp_filter
+};
+
+// One name. `read`: its value; `write`: null for a name that can only be read.
+struct SysctlName {
+  std::string_view name;
+  uint64_t minimum;
+  uint64_t maximum;
+  uint64_t (*read)(const Sysctls&);
+  void (*write)(Sysctls*, uint64_t);
+};
+
+// All names that are settings, sorted. nf_conntrack_count isn't one of them: it is a state.
+std::span<const SysctlName> SysctlNames();
+// "a.b.c" or "a/b/c". Null: not a setting that Postern has.
+const SysctlName* FindSysctl(std::string_view name);
+
+// A name of the kernel's connection tracking that Postern knows but doesn't implement (SCTP's
+// timeouts and the like).
+bool IsUnsupportedSysctl(std::string_view name);
+
+// Parses and sets; the error is a sentence without file and line.
+net::Status SetSysctl(const SysctlName& name, std::string_view value, Sysctls* sysctls);
+
+// Dots for slashes, as sysctl(8) takes both.
+std::string NormalizeSysctlName(std::string_view name);
+
+// The text of a sysctl.conf(5) file: `a.b = c`, `a/b=c`, comments with # or ;, a leading '-' (an
+// error of that line doesn't matter). Takes the names that Postern has and leaves the others alone;
+// a bad value is "FILE:LINE: sentence" in *errors, a name that isn't supported yet in *warnings.
+void ReadSysctlText(std::string_view text, const std::string& file, Sysctls* sysctls,
+                    std::vector<std::string>* errors, std::vector<std::string>* warnings);
+
+// The assignment on one line of a sysctl file. Nothing for an empty line or a comment.
+struct SysctlLine {
+  std::string name;   // with dots
+  std::string value;  // trimmed
+  bool valid = true;  // false: no '=' in it
+  bool ignore_errors = false;
+};
+std::optional<SysctlLine> ParseSysctlLine(std::string_view line);
+
+}  // namespace postern::control

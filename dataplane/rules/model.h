@@ -126,8 +126,8 @@ struct ConntrackMatch {
   };
   uint16_t fields = 0;
   uint16_t inverted = 0;
-  uint16_t state = 0;       // CtStateBit
-  uint16_t status = 0;      // 0 with kStatus: NONE
+  uint16_t state = 0;   // CtStateBit
+  uint16_t status = 0;  // 0 with kStatus: NONE
   uint8_t protocol = 0;
   AddressMatch orig_src, orig_dst, repl_src, repl_dst;  // their own invert unused
   PortRange orig_src_port, orig_dst_port, repl_src_port, repl_dst_port;
@@ -156,7 +156,8 @@ struct MarkMatch {
   friend bool operator==(const MarkMatch&, const MarkMatch&) = default;
 };
 
-// Rate in the kernel's unit: `average` is 10000 / packets a second (XT_LIMIT_SCALE), as xt_limit has it.
+// Rate in the kernel's unit: `average` is 10000 / packets a second (XT_LIMIT_SCALE), as xt_limit
+// has it.
 struct LimitMatch {
   uint32_t average = 0;
   uint32_t burst = 5;
@@ -173,7 +174,7 @@ struct RecentMatch {
   bool ttl = false;          // --rttl
   bool reap = false;
   bool invert = false;
-  IpAddress mask;            // --mask, all ones by default
+  IpAddress mask;  // --mask, all ones by default
   friend bool operator==(const RecentMatch&, const RecentMatch&) = default;
 };
 
@@ -186,8 +187,9 @@ struct ConnlimitMatch {
   friend bool operator==(const ConnlimitMatch&, const ConnlimitMatch&) = default;
 };
 
-using Match = std::variant<TcpMatch, UdpMatch, IcmpMatch, MultiportMatch, ConntrackMatch, StateMatch,
-                           CommentMatch, MarkMatch, LimitMatch, RecentMatch, ConnlimitMatch>;
+using Match =
+    std::variant<TcpMatch, UdpMatch, IcmpMatch, MultiportMatch, ConntrackMatch, StateMatch,
+                 CommentMatch, MarkMatch, LimitMatch, RecentMatch, ConnlimitMatch>;
 
 // ---- targets ----
 
@@ -249,7 +251,8 @@ struct LogTarget {
   friend bool operator==(const LogTarget&, const LogTarget&) = default;
 };
 
-// mark = (mark & ~mask) ^ value: every form (--set-mark, --set-xmark, --and-mark …) comes down to it.
+// mark = (mark & ~mask) ^ value: every form (--set-mark, --set-xmark, --and-mark …) comes down to
+// it.
 struct MarkTarget {
   uint32_t value = 0;
   uint32_t mask = 0xffffffff;
@@ -301,7 +304,7 @@ struct Rule {
   IpMatch ip;
   std::vector<Match> matches;  // in the order given, which is the order of evaluation
   Target target;
-  Counters counters;           // the initial values (from -c or from the running rule)
+  Counters counters;  // the initial values (from -c or from the running rule)
   // State that outlives a reload of an unchanged rule (limit's tokens, connlimit's counts), by
   // match; null: fresh. Filled by CarryOver().
   std::vector<std::shared_ptr<void>> states;

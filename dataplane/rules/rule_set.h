@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,11 +29,11 @@ inline constexpr RuleId kNoRule = UINT32_MAX;
 enum Dependence : uint16_t {
   kDependsNothing = 0,
   kDependsTcpFlags = 1U << 0,
-  kDependsMark = 1U << 1,         // packet mark at the hook's entry
-  kDependsPacket = 1U << 2,       // length, TTL, fragment bits, options, payload, ICMP type …
-  kDependsTime = 1U << 3,         // limit, recent, ctexpire …
-  kDependsSideEffect = 1U << 4,   // LOG, REJECT, recent --set: the walk itself must happen
-  kDependsCtStatus = 1U << 5,     // ASSURED, SEEN_REPLY …: status bits
+  kDependsMark = 1U << 1,        // packet mark at the hook's entry
+  kDependsPacket = 1U << 2,      // length, TTL, fragment bits, options, payload, ICMP type …
+  kDependsTime = 1U << 3,        // limit, recent, ctexpire …
+  kDependsSideEffect = 1U << 4,  // LOG, REJECT, recent --set: the walk itself must happen
+  kDependsCtStatus = 1U << 5,    // ASSURED, SEEN_REPLY …: status bits
 };
 
 struct PathStep {
@@ -65,20 +64,31 @@ class LogSink {
                    net::PortId in, net::PortId out, net::Time now) = 0;
 };
 
+// Gives a connection its Extension (connlimit keeps its references there). Implemented by the
+// pipeline with the worker's ConnectionPool.
+class ExtensionAllocator {
+ public:
+  virtual ~ExtensionAllocator() = default;
+  // connection->extension, made if there was none; null when there is no room. No heap.
+  virtual ctrack::Extension* AllocateExtension(ctrack::Connection* connection) = 0;
+};
+
 class WorkerRules;
 
 // What a packet brings to a chain.
 struct WalkContext {
-  net::Packet* packet = nullptr;     // MARK changes its mark
-  ctrack::CtRef* ct = nullptr;       // NOTRACK makes it kUntracked
+  net::Packet* packet = nullptr;  // MARK changes its mark
+  ctrack::CtRef* ct = nullptr;    // NOTRACK makes it kUntracked
   net::Hook hook = net::Hook::kPrerouting;
-  net::PortId in = net::kNoPort;     // kNoPort at OUTPUT and for nothing known yet
-  net::PortId out = net::kNoPort;    // kNoPort at PREROUTING and INPUT
+  net::PortId in = net::kNoPort;   // kNoPort at OUTPUT and for nothing known yet
+  net::PortId out = net::kNoPort;  // kNoPort at PREROUTING and INPUT
   net::Time now = 0;
   net::Rng* rng = nullptr;
-  WorkerRules* worker = nullptr;     // counters, and room for connlimit references
-  LogSink* log = nullptr;
-  PathBuilder* path = nullptr;       // rules that matched are appended
+  WorkerRules* worker = nullptr;  // counts what overflows the path; null: not counted
+  LogSink* log = nullptr;         // null: LOG rules only count
+  PathBuilder* path = nullptr;    // rules that matched are appended; never null
+  // Null: a connlimit match drops the packets of connections without an Extension.
+  ExtensionAllocator* extensions = nullptr;
 };
 
 struct WalkResult {
@@ -97,17 +107,19 @@ struct WalkResult {
 struct RulePlace {
   Family family = Family::kIpv4;
   net::Table table = net::Table::kFilter;
-  uint16_t chain = 0;    // index in TableModel::chains
-  uint32_t number = 0;   // 1-based rule number; 0: the chain's policy
+  uint16_t chain = 0;   // index in TableModel::chains
+  uint32_t number = 0;  // 1-based rule number; 0: the chain's policy
 };
 
-// State of recent's lists, by name; outlives rule sets. Any thread.
+// State of recent's lists, by name, and of connlimit's counts; outlives rule sets.
 class RecentTables;
-// Everything that rule sets share over their lives.
+class ConnlimitStates;
+// Everything that rule sets share over their lives. Control thread; outlives the workers.
 struct SharedState {
   SharedState();
   ~SharedState();
   std::unique_ptr<RecentTables> recent;
+  std::unique_ptr<ConnlimitStates> connlimit;
 };
 
 class RuleSet {
@@ -115,9 +127,14 @@ class RuleSet {
   struct Options {
     std::vector<std::string> port_names;  // by PortId
     uint32_t generation = 1;
+    // Addresses that one connlimit rule can count at a time; nf_conntrack_max is always enough.
+    uint32_t connlimit_keys = 1U << 18;
   };
   // Compiles a validated model (unknown chains, loops and misplaced targets were refused by
   // Validate). `previous`, may be null: unchanged rules keep the state of limit and connlimit.
+  // `shared`, may be null where nothing needs to outlive this rule set: lists of recent and counts
+  // of connlimit then live and die with it. Rule::states of `model` are not looked at. Control
+  // thread.
   static std::shared_ptr<const RuleSet> Compile(const Model& model, const Options& options,
                                                 SharedState* shared, const RuleSet* previous);
   ~RuleSet();
@@ -137,21 +154,23 @@ class RuleSet {
   uint32_t rule_count() const;  // ids are below it
   RulePlace Place(RuleId id) const;
   RuleId IdOf(const RulePlace& place) const;
-  const Model& model() const;   // what it was compiled from
+  const Model& model() const;  // what it was compiled from
+
+  struct Compiled;  // compiled.h
 
  private:
   RuleSet();
-  struct Compiled;
   std::unique_ptr<Compiled> compiled_;
 };
 
 // Checks what only the whole model shows: jumps to chains that don't exist, loops, targets and
 // matches in tables or hooks where netfilter refuses them. Appends "FILE:LINE: sentence".
+// True when there was nothing to say.
 bool Validate(const Model& model, std::vector<std::string>* errors);
 
-// For each rule (and policy) of `next` the id of the same rule in `previous`, or kNoRule. A rule is the
-// same if its chain has the same name and its text is the same; equal rules are
-// paired in order.
+// For each rule (and policy) of `next` the id of the same rule in `previous`, or kNoRule. A rule is
+// the same if its chain has the same name and its text is the same; equal rules are paired in
+// order.
 std::vector<RuleId> MatchRules(const RuleSet& previous, const RuleSet& next);
 
 }  // namespace postern::rules

@@ -1,0 +1,86 @@
+"""Case folders: what is expected, written down and checked.
+
+expect.txt is what the kernel did (`run.py --record`): a line `N PORT -> ...` for each input packet and an
+indented line for each packet that came out, then the connections and the counters that aren't zero. Two
+packets with the same line have the same bytes (wire.describe); IP ids that the appliance chose itself
+are written `id=*`. A file expect.postern.txt beside it means a difference by design, explained in
+docs/differences.md; Postern is held to that one then.
+"""
+
+import re
+
+import results
+import wire
+
+
+def _line(scenario, port, l3):
+    appliance = {wire.address(a.split("/")[0]) for p in scenario.conf["ports"]
+                 for a in p.get("addresses", [])}
+    text = wire.describe(l3)
+    if results.without_own_id(l3, appliance) != l3:
+        text = re.sub(r" id=\d+", " id=*", text, count=1)
+    return f"    {port} {text}"
+
+
+def expectation(scenario, result, ports=None):
+    """The text of expect.txt for a result."""
+    lines = []
+    for index, step in enumerate(scenario.steps):
+        out = [(p, results.rewrite_ports(l3, ports or {})) for p, l3 in result.out[index]]
+        lines.append(f"{index + 1} {step.port}" + ("" if out else " nothing"))
+        lines += [_line(scenario, port, l3) for port, l3 in sorted(out, key=lambda e: e[0])]
+    lines.append("connections")
+    lines += [f"    {line}" for line in result.conntrack]
+    lines.append("counters")
+    for (family, table, chain, rule, _), (packets, count) in sorted(result.counters.items()):
+        if packets:
+            lines.append(f"    {packets}:{count} v{family} {table} {chain} {rule}")
+    return "\n".join(lines) + "\n"
+
+
+_TIMEOUT = re.compile(r"^(    \S+ \d+) (\d+) ")
+
+
+def differences(expected, actual, slack=2):
+    """Lines that differ; timeouts may by `slack` seconds."""
+    def split(text):
+        plain, left = [], []
+        for line in text.splitlines():
+            match = _TIMEOUT.match(line)
+            plain.append(f"{match.group(1)} {line[match.end():]}" if match else line)
+            left.append(int(match.group(2)) if match else None)
+        return plain, left
+
+    (a, left_a), (b, left_b) = split(expected), split(actual)
+    if a == b:
+        return [f"{line.strip()}: expected {x} s left, got {y}"
+                for line, x, y in zip(a, left_a, left_b)
+                if x is not None and abs(x - y) > slack]
+    import difflib
+    return [line for line in difflib.unified_diff(a, b, "kernel", "postern", lineterm="", n=1)][2:]
+
+
+def check_events(scenario, result):
+    """What `=> VERDICT REASON CTSTATE` asks of replay's events."""
+    wrong = []
+    for index, step in enumerate(scenario.steps):
+        if not step.expected:
+            continue
+        event = result.events[index]
+        said = [str(event.get(k, "")) for k in ("verdict", "reason", "ctstate")]
+        if not set(step.expected.split()) <= set(said):
+            wrong.append(f"packet {index + 1}: expected {step.expected}, got {' '.join(said)}")
+    return wrong
+
+
+def bad_sums(result):
+    """Emitted packets with wrong checksums, where what went in was right."""
+    wrong = []
+    for index, out in enumerate(result.out):
+        if wire.check_sums(result.sent[index]):
+            continue
+        for port, l3 in out:
+            if wire.check_sums(l3):
+                wrong.append(f"packet {index + 1} left {port} with a wrong checksum: "
+                             f"{wire.describe(l3)}")
+    return wrong

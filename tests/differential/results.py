@@ -1,0 +1,206 @@
+"""What one side (kernel or Postern) made of a scenario, and how two of them are compared."""
+
+import re
+import struct
+
+import wire
+
+
+class Result:
+    """`sent[i]`: the network packet of step i as this side got it; `out[i]`: [(port, network
+    packet)] that it made come out; `conntrack`: lines; `counters`: {(family, table, chain, what):
+    (packets, bytes)}; `events`: replay's, None for the kernel."""
+
+    def __init__(self, count):
+        self.sent = [b""] * count
+        self.out = [[] for _ in range(count)]
+        self.times = [0.0] * count
+        self.conntrack = []
+        self.counters = {}
+        self.events = None
+
+
+# --- counters ----------------------------------------------------------------------------------
+
+def parse_counters(text, family, into):
+    """Adds what iptables-save -c prints. Equal rules of a chain are told apart by their turn."""
+    table = None
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":"):
+            chain, policy, counts = line[1:].split()
+            if policy != "-":
+                packets, count = counts.strip("[]").split(":")
+                into[(family, table, chain, f"policy {policy}", 0)] = (int(packets), int(count))
+        elif line.startswith("["):
+            counts, _, rule = line.partition(" ")
+            packets, count = counts.strip("[]").split(":")
+            words = rule.split(None, 2)
+            turn = 0
+            while (family, table, words[1], words[2] if len(words) > 2 else "", turn) in into:
+                turn += 1
+            into[(family, table, words[1], words[2] if len(words) > 2 else "", turn)] = (
+                int(packets), int(count))
+
+
+def compare_counters(kernel, postern):
+    differences = []
+    for key in sorted(set(kernel) | set(postern)):
+        ours, theirs = postern.get(key), kernel.get(key)
+        # A table that nobody loaded isn't printed by one side or shows zeros on the other.
+        if ours != theirs and (ours or (0, 0)) != (theirs or (0, 0)):
+            family, table, chain, rule, _ = key
+            differences.append(f"counter {family} {table} {chain} [{rule}]: kernel {theirs}, "
+                               f"postern {ours}")
+    return differences
+
+
+# --- the connection table ----------------------------------------------------------------------
+
+_TIMEOUT = re.compile(r"^(\S+\s+\d+) (\d+) ")
+
+
+def connection_lines(text):
+    """Lines of conntrack -L without `use=`, sorted."""
+    found = []
+    for line in text.splitlines():
+        line = re.sub(r" use=\d+", "", line.strip())
+        line = re.sub(r" secctx=\S+| zone=0", "", line)
+        if re.match(r"\S+\s+\d+ ", line):
+            found.append(re.sub(r"^(\S+)\s+", r"\1 ", line))
+    return sorted(found)
+
+
+def compare_connections(kernel, postern, ports, slack=2):
+    """`ports` maps what Postern chose to what the kernel chose."""
+    def split(line):
+        match = _TIMEOUT.match(line)
+        if not match:
+            return line, None
+        return match.group(1) + " " + line[match.end():], int(match.group(2))
+
+    def translate(line):
+        def one(match):
+            value = int(match.group(2))
+            return f"{match.group(1)}={ports.get(value, value)}"
+        return re.sub(r"\b(sport|dport|id)=(\d+)", one, line)
+
+    differences = []
+    theirs, ours = {}, {}
+    for line in kernel:
+        key, left = split(line)
+        theirs.setdefault(key, []).append(left)
+    for line in postern:
+        key, left = split(translate(line))
+        ours.setdefault(key, []).append(left)
+    for key in sorted(set(theirs) | set(ours)):
+        a, b = sorted(theirs.get(key, []), key=str), sorted(ours.get(key, []), key=str)
+        if len(a) != len(b):
+            differences.append(f"connection {'only kernel' if len(a) > len(b) else 'only postern'}:"
+                               f" {key} ({a or b} s left)")
+        elif any(x is not None and y is not None and abs(x - y) > slack for x, y in zip(a, b)):
+            differences.append(f"connection {key}: kernel {a} s left, postern {b}")
+    return differences
+
+
+# --- packets -----------------------------------------------------------------------------------
+
+def rewrite_ports(packet, ports):
+    """The packet with chosen ports replaced, checksums following; quoted packets too."""
+    if not ports:
+        return packet
+    parsed = wire.Parsed(packet)
+    changed = bytearray(packet)
+
+    def put(at, value, base, inner):
+        old = struct.unpack_from("!H", changed, at)[0]
+        struct.pack_into("!H", changed, at, value)
+        places = {inner.sum_place() + base if inner.sum_place() else None,
+                  parsed.sum_place() if base else None} - {None}
+        delta = [(old, value)]
+        for place in sorted(places, reverse=True):
+            before = struct.unpack_from("!H", changed, place)[0]
+            if before == 0 and inner.proto == wire.UDP and base + inner.l4 + 6 == place:
+                continue
+            after = before
+            for was, now in delta:
+                after = _adjust(after, was, now)
+            struct.pack_into("!H", changed, place, after)
+            delta.append((before, after))  # a quoted checksum is data of the outer one
+
+    for base, inner in _layers(parsed):
+        for at in inner.port_places():
+            value = struct.unpack_from("!H", inner.l3, at)[0]
+            if value in ports:
+                put(base + at, ports[value], base, inner)
+    return bytes(changed)
+
+
+def _layers(parsed):
+    found = [(0, parsed)]
+    at = parsed.quoted_at()
+    if at:
+        quoted = wire.Parsed(parsed.l3[at:])
+        if quoted.ok:
+            found.append((at, quoted))
+    return found
+
+
+def _adjust(checksum, old, new):
+    total = (~checksum & 0xFFFF) + (~old & 0xFFFF) + new  # RFC 1624 equation 3
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def without_own_id(packet, appliance):
+    """The packet with the IP id that the appliance itself chose put to zero."""
+    if len(packet) >= 20 and packet[0] >> 4 == 4 and packet[12:16] in appliance:
+        parsed = wire.Parsed(packet)
+        if parsed.is_error():
+            changed = bytearray(packet)
+            changed[4:6] = changed[10:12] = b"\0\0"
+            return bytes(changed)
+    return packet
+
+
+def chosen_ports(kernel, postern):
+    """{Postern's: the kernel's} for ports and ids in which packets differ and nothing else does."""
+    ports = {}
+    for theirs, ours in zip(kernel.out, postern.out):
+        for (port_k, a), (port_p, b) in zip(theirs, ours):
+            if port_k != port_p or a == b or len(a) != len(b):
+                continue
+            x, y = wire.Parsed(a), wire.Parsed(b)
+            places = x.port_places()
+            if places != y.port_places():
+                continue
+            for at in places:
+                mine, other = (struct.unpack_from("!H", p, at)[0] for p in (b, a))
+                if mine != other:
+                    ports[mine] = other
+    return ports
+
+
+def compare(scenario, kernel, postern):
+    """([difference], {chosen ports}) of two results of one scenario."""
+    appliance = {wire.address(a.split("/")[0]) for p in scenario.conf["ports"]
+                 for a in p.get("addresses", [])}
+    ports = chosen_ports(kernel, postern)
+    differences = []
+    for index, step in enumerate(scenario.steps):
+        theirs = [(p, without_own_id(l3, appliance)) for p, l3 in kernel.out[index]]
+        ours = [(p, without_own_id(rewrite_ports(l3, ports), appliance))
+                for p, l3 in postern.out[index]]
+        if sorted(theirs) != sorted(ours):
+            differences.append("\n".join(
+                [f"packet {index + 1} on {step.port}: {step.expression}"] +
+                [f"    kernel:  {p} {wire.describe(l3)}" for p, l3 in kernel.out[index]] +
+                (["    kernel:  nothing"] if not theirs else []) +
+                [f"    postern: {p} {wire.describe(l3)}" for p, l3 in postern.out[index]] +
+                (["    postern: nothing"] if not ours else []) +
+                ([f"    postern: {postern.events[index]}"] if postern.events else [])))
+    differences += compare_counters(kernel.counters, postern.counters)
+    differences += compare_connections(kernel.conntrack, postern.conntrack, ports)
+    return differences, ports

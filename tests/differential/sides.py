@@ -1,0 +1,163 @@
+"""Runs a scenario on one side: the kernel, or `postern replay`."""
+
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import tempfile
+import time
+
+import results
+import wire
+from scenario import Vocabulary
+
+# Where a scenario's clock begins in replay when no kernel run gives the times (2026-01-01).
+EPOCH = 1767225600.0
+# A gap that is waited for; shorter ones are passed over, since both sides see the same times.
+REAL_GAP = 0.02
+
+
+# --- kernel ------------------------------------------------------------------------------------
+
+def run_kernel(scenario, kernel):
+    """A Result. The scenario's gaps are real time here."""
+    kernel.begin(scenario.rules4, scenario.rules6, scenario.sysctls())
+    result = results.Result(len(scenario.steps))
+    emitted = {}
+    vocabulary = Vocabulary(emitted)
+    started, before = time.time(), 0.0
+    for index, step in enumerate(scenario.steps):
+        packet = scenario.build(index, vocabulary)
+        result.sent[index] = packet
+        if step.time - before >= REAL_GAP:
+            time.sleep(max(0.0, started + step.time - time.time()))
+        before = step.time
+        result.times[index], out = kernel.send(step.port, scenario.frame(step, packet))
+        out = [(port, data if port.startswith("host:") else data[14:]) for port, data in out]
+        result.out[index] = out
+        emitted[index + 1] = [l3 for _, l3 in out]
+    result.conntrack = results.connection_lines(kernel.conntrack())
+    for family, text in zip((4, 6), kernel.counters()):
+        results.parse_counters(text, family, result.counters)
+    return result
+
+
+# --- postern -----------------------------------------------------------------------------------
+
+def write_pcap(path, records):
+    with open(path, "wb") as file:
+        file.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 65535, 1))  # nanoseconds
+        for nanoseconds, frame in records:
+            file.write(struct.pack("=IIII", nanoseconds // 10**9, nanoseconds % 10**9, len(frame),
+                                   len(frame)) + frame)
+
+
+def read_pcap(path):
+    data = pathlib.Path(path).read_bytes()
+    magic = struct.unpack_from("=I", data)[0]
+    unit = {0xA1B23C4D: 1, 0xA1B2C3D4: 1000}[magic]
+    at, records = 24, []
+    while at + 16 <= len(data):
+        seconds, part, length, _ = struct.unpack_from("=IIII", data, at)
+        records.append((seconds * 10**9 + part * unit, data[at + 16:at + 16 + length]))
+        at += 16 + length
+    return records
+
+
+class ReplayError(Exception):
+    """`postern replay` failed."""
+
+
+class Postern:
+    """`postern replay`, started once a round."""
+
+    def __init__(self, program, extra=()):
+        self.program, self.extra = str(pathlib.Path(program).resolve()), list(extra)
+
+    def replay(self, scenario, packets, times):
+        """One round with fixed packets: a Result."""
+        with tempfile.TemporaryDirectory(prefix="postern-replay-") as folder:
+            folder = pathlib.Path(folder)
+            (folder / "postern.conf").write_text(scenario.conf_text)
+            (folder / "rules.v4").write_text(scenario.rules4)
+            (folder / "rules.v6").write_text(scenario.rules6)
+            captures = {}
+            for step, packet, when in zip(scenario.steps, packets, times):
+                captures.setdefault(step.port, []).append((when, scenario.frame(step, packet)))
+            command = [self.program, "replay", "-c", str(folder / "postern.conf")]
+            for number, (port, records) in enumerate(captures.items()):
+                write_pcap(folder / f"in{number}.pcap", records)
+                command += ["--in", f"{port}={folder}/in{number}.pcap"]
+            out = folder / "out"
+            out.mkdir()
+            command += ["--out", str(out), "--events", str(folder / "events"), "--conntrack",
+                        "--counters", *self.extra]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+            if done.returncode != 0:
+                raise ReplayError(f"exit {done.returncode}: {done.stderr or done.stdout}")
+            return self._collect(scenario, packets, times, folder, done.stdout)
+
+    @staticmethod
+    def _collect(scenario, packets, times, folder, printed):
+        result = results.Result(len(packets))
+        result.sent, result.times = list(packets), list(times)
+        for path in sorted((folder / "out").glob("*.pcap")):
+            port = path.stem
+            port = "host:" + port.removeprefix("host-") if port.startswith("host-") else port
+            for when, frame in read_pcap(path):
+                # Belongs to the last packet that came no later.
+                index = max((i for i, t in enumerate(times) if t <= when + 999), default=0)
+                result.out[index].append((port, frame[14:]))
+        result.events = [json.loads(line) for line in (folder / "events").read_text().splitlines()]
+        result.conntrack = results.connection_lines(printed)
+        family = 4
+        for part in printed.split("# Generated by "):
+            if part.startswith("ip6tables-save"):
+                family = 6
+            elif part.startswith("iptables-save"):
+                family = 4
+            results.parse_counters(part, family, result.counters)
+        return result
+
+    def run(self, scenario, kernel_result=None):
+        """A Result. Packets that answer what came out before are built in rounds, until the answers no
+        longer change."""
+        count = len(scenario.steps)
+        if kernel_result:
+            times = [round(t * 1e6) * 1000 for t in kernel_result.times]
+        else:
+            times = [round((EPOCH + step.time) * 1e6) * 1000 for step in scenario.steps]
+        for index in range(1, count):  # every packet has a time of its own
+            times[index] = max(times[index], times[index - 1] + 1000)
+        packets = list(kernel_result.sent) if kernel_result else None
+        emitted = {}
+        for _ in range(count + 1):
+            vocabulary = Vocabulary(emitted)
+            built = [scenario.build(i, vocabulary) for i in range(count)]
+            if kernel_result:
+                # What doesn't answer anything is the kernel's packet, to the byte.
+                built = [b if s.depends else k
+                         for b, s, k in zip(built, scenario.steps, kernel_result.sent)]
+                if not emitted:
+                    built = list(kernel_result.sent)
+            if emitted and built == packets:
+                return result
+            packets = built
+            result = self.replay(scenario, packets, times)
+            emitted = {i + 1: [l3 for _, l3 in out] for i, out in enumerate(result.out)}
+            if not any(step.depends for step in scenario.steps):
+                return result
+        return result
+
+
+def root_missing():
+    """Why the kernel can't be asked here, or None."""
+    if os.geteuid() != 0:
+        return "needs root for a network namespace of its own"
+    if not os.path.exists("/dev/net/tun"):
+        return "needs /dev/net/tun"
+    return None
+
+
+__all__ = ["Postern", "ReplayError", "root_missing", "run_kernel", "wire"]

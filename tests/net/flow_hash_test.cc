@@ -170,6 +170,16 @@ TEST_P(FlowHasherTest, DependsOnEveryBitAndOnTheKey) {
   }
 }
 
+// The authors' test vector for 40 bytes that count up from 0 under a key that counts up from 0.
+TEST(SipHashTest, AgreesWithThePublishedVector) {
+  std::array<uint8_t, 16> key;
+  for (size_t i = 0; i < key.size(); ++i) key[i] = static_cast<uint8_t>(i);
+  Tuple tuple;
+  auto* bytes = reinterpret_cast<uint8_t*>(&tuple);
+  for (size_t i = 0; i < sizeof(Tuple); ++i) bytes[i] = static_cast<uint8_t>(i);
+  EXPECT_EQ(FlowHasher(key, false).Hash(tuple), static_cast<uint32_t>(0x0e3ea96b5304a7d0));
+}
+
 TEST_P(FlowHasherTest, BurstEqualsSingle) {
   Rng rng(5);
   const FlowHasher hasher({1, 2, 3}, GetParam());

@@ -338,8 +338,8 @@ class Packet {
   Bytes Ipv4Bytes(size_t l4_length) const {
     Bytes options = ip_options_;
     PadToWords(&options);
-    Bytes out(sizeof(net::Ipv4Header));
-    out.insert(out.end(), options.begin(), options.end());
+    Bytes out(sizeof(net::Ipv4Header) + options.size());
+    std::copy(options.begin(), options.end(), out.begin() + sizeof(net::Ipv4Header));
     auto* header = reinterpret_cast<net::Ipv4Header*>(out.data());
     header->version_ihl = static_cast<uint8_t>(0x40 | (out.size() / 4));
     header->tos = tos_;

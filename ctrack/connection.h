@@ -26,8 +26,8 @@ using net::Tuple;
 
 // As netfilter's ip_conntrack_info, with INVALID spelled out.
 enum class CtInfo : uint8_t {
-  kEstablished,       // original direction, a reply has been seen
-  kRelated,           // original direction of an expected connection, or an ICMP error about one
+  kEstablished,  // original direction, a reply has been seen
+  kRelated,      // original direction of an expected connection, or an ICMP error about one
   kNew,
   kEstablishedReply,  // reply direction
   kRelatedReply,      // an ICMP error in the reply direction
@@ -123,6 +123,7 @@ struct PathMemo {
   uint32_t path = 0;        // rules::PathId, 0: none
   uint32_t generation = 0;  // of everything that the path relied on
   uint32_t key = 0;         // ctinfo, TCP flags class and ports that it is valid for
+  uint16_t max_length = 0;  // bytes of l3 that pass without an MTU decision
 };
 
 // Where packets of a direction go, remembered with the route generation. Owned by the pipeline.
@@ -136,13 +137,14 @@ struct NextHopMemo {
 struct Extension;
 
 struct alignas(64) Connection {
-  std::array<Tuple, 2> tuples;  // by Direction; the reply is the original's mirror unless translated
+  std::array<Tuple, 2>
+      tuples;  // by Direction; the reply is the original's mirror unless translated
 
   // Before confirmation the timeout to start with (a duration), after it the absolute time.
   Time expires = 0;
   uint32_t status = 0;
   uint32_t mark = 0;
-  uint32_t id = 0;           // conntrack's id=, unique among the living
+  uint32_t id = 0;  // conntrack's id=, unique among the living
   uint32_t pool_index = 0;
 
   std::array<PathMemo, 2> path;

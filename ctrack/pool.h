@@ -1,44 +1,71 @@
 // Slab of connections of one worker: allocation and freeing in constant time, iteration by slot.
+//
+// Life-cycle: all memory is reserved at construction and touched only when a slot is first used, so
+// that a worker neither asks the heap nor moves a connection. A freed slot is the next one to be
+// given out. A connection's Extension lies at the same slot of a second slab.
+// Threads: one.
+// Invariants: slots at high_water() and above were never used; used() slots are marked kInUse.
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
-#include <vector>
 
 #include "ctrack/connection.h"
+#include "ctrack/extension.h"
 
 namespace postern::ctrack {
 
-// Memory comes in chunks that are reserved up front (never touched before
-// used) so that a worker neither allocates nor moves connections. One thread.
 class ConnectionPool {
  public:
   // Room for `capacity` connections, given as memory of capacity * sizeof(Connection) bytes,
-  // aligned to 64; null: the pool reserves it itself with mmap.
+  // aligned to 64; null: the pool reserves it itself. Throws std::bad_alloc. `capacity` should
+  // exceed what nf_conntrack_max allows this worker by what one burst can destroy, because
+  // destroyed connections go back only at Tracker::Reap.
   explicit ConnectionPool(uint32_t capacity, void* memory = nullptr);
-  ~ConnectionPool();
   ConnectionPool(const ConnectionPool&) = delete;
   ConnectionPool& operator=(const ConnectionPool&) = delete;
 
   // A connection in its initial state with pool_index set, or null when full.
   Connection* Allocate();
+  // Frees the connection's Extension, too.
   void Free(Connection* connection);
+
+  // The connection's Extension in its initial state; the one that it has if it has one. Never
+  // null: there is one for every slot.
+  Extension* AllocateExtension(Connection* connection);
+  void FreeExtension(Connection* connection) { connection->extension = nullptr; }
 
   uint32_t capacity() const { return capacity_; }
   uint32_t used() const { return used_; }
   // Slots below this may be in use.
   uint32_t high_water() const { return high_water_; }
   // The connection in a slot, or null when the slot is free.
-  Connection* At(uint32_t slot);
+  Connection* At(uint32_t slot) {
+    return slot < high_water_ && next_free_[slot] == kInUse ? slots_ + slot : nullptr;
+  }
 
  private:
+  static constexpr uint32_t kEnd = UINT32_MAX;
+  static constexpr uint32_t kInUse = UINT32_MAX - 1;
+  struct FreeMemory {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  using Memory = std::unique_ptr<void, FreeMemory>;
+  static Memory Reserve(size_t bytes);
+
+  // Immutable after construction.
   uint32_t capacity_;
+  Memory own_slots_;  // empty when the memory is the caller's
+  Memory own_extensions_;
+  Memory own_next_free_;
+  Connection* slots_;
+  Extension* extensions_;
+
   uint32_t used_ = 0;
   uint32_t high_water_ = 0;
-  uint32_t free_head_ = UINT32_MAX;
-  Connection* slots_ = nullptr;
-  size_t mapped_bytes_ = 0;
-  std::vector<uint32_t> next_free_;  // by slot; kInUse marks a used one
+  uint32_t free_head_ = kEnd;
+  uint32_t* next_free_;  // by slot: the next free one, kEnd or kInUse
 };
 
 }  // namespace postern::ctrack

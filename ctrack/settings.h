@@ -11,12 +11,12 @@ namespace postern::ctrack {
 
 // All timeouts in seconds, with the kernel's defaults (nf_conntrack_proto_*.c).
 struct Settings {
-  uint32_t max = 262144;      // nf_conntrack_max, over all workers
-  uint32_t buckets = 65536;   // nf_conntrack_buckets: accepted and shown, rte_hash sizes itself
-  bool checksum = true;       // nf_conntrack_checksum
-  bool acct = false;          // nf_conntrack_acct: count packets and bytes a connection
-  bool timestamp = false;     // nf_conntrack_timestamp
-  bool log_invalid = false;   // nf_conntrack_log_invalid (0 or 255/any protocol)
+  uint32_t max = 262144;     // nf_conntrack_max, over all workers
+  uint32_t buckets = 65536;  // nf_conntrack_buckets: accepted and shown, rte_hash sizes itself
+  bool checksum = true;      // nf_conntrack_checksum
+  bool acct = false;         // nf_conntrack_acct: count packets and bytes a connection
+  bool timestamp = false;    // nf_conntrack_timestamp
+  bool log_invalid = false;  // nf_conntrack_log_invalid (0 or 255/any protocol)
   bool tcp_loose = true;
   bool tcp_be_liberal = false;
   bool tcp_ignore_invalid_rst = false;
@@ -35,8 +35,8 @@ struct Settings {
   uint32_t gre_timeout = 30;
   uint32_t gre_timeout_stream = 180;
   uint32_t expect_max = 1024;
-  uint32_t frag_timeout_ipv4 = 30;   // net.ipv4.ipfrag_time
-  uint32_t frag_timeout_ipv6 = 60;   // net.netfilter.nf_conntrack_frag6_timeout
+  uint32_t frag_timeout_ipv4 = 30;  // net.ipv4.ipfrag_time
+  uint32_t frag_timeout_ipv6 = 60;  // net.netfilter.nf_conntrack_frag6_timeout
   // Bytes that waiting fragments may hold, per family (ipfrag_high_thresh, frag6_high_thresh).
   uint32_t frag_high_thresh = 4 * 1024 * 1024;
 };

@@ -1,15 +1,33 @@
 // nf_conntrack_in, confirm, expiry: the connection table's life.
 //
-// One Tracker a worker; it owns a ConnectionPool and uses the worker's
-// ConnectionTable. Counts that hold over all workers (nf_conntrack_count against
-// nf_conntrack_max) are in SharedCount.
+// One Tracker a worker; it owns what is in its ConnectionPool and uses the worker's
+// ConnectionTable. Counts that hold over all workers (nf_conntrack_count against nf_conntrack_max)
+// are in SharedCount.
+//
+// Life of a connection:
+//
+//   Track (first packet) -> unconfirmed -> Confirm -> in the table -> Destroy -> dying -> Reap
+//                                     \-> Release
+//
+// An unconfirmed connection is in no table and belongs to its packet, but counts
+// (nf_conntrack_count does, too). A dying one is out of the table and no longer counts, but its
+// memory stays: a packet may hold a CtRef to it (the RST that ended it is still to be translated),
+// or a bulk lookup may have found it. Reap frees the dying ones.
+//
+// Threads: one.
+// Invariants: both tuples of a confirmed, not dying connection are in the table and lead to it. A
+// CtRef is held no longer than the burst that it was made in, and `now` is the same throughout
+// a burst: what died at an earlier `now` is held by nobody.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "ctrack/connection.h"
+#include "ctrack/events.h"
+#include "ctrack/l4.h"
 #include "ctrack/pool.h"
 #include "ctrack/settings.h"
 #include "ctrack/table.h"
@@ -31,35 +49,13 @@ struct TrackerStats {
   uint64_t invalid = 0;
   uint64_t insert = 0;
   uint64_t insert_failed = 0;
-  uint64_t drop = 0;        // table full
+  uint64_t drop = 0;  // table full
   uint64_t early_drop = 0;
   uint64_t error = 0;
   uint64_t search_restart = 0;
   uint64_t clash_resolve = 0;
   uint64_t chain_toolong = 0;
   uint64_t deleted = 0;
-};
-
-enum class ConnEvent : uint8_t { kNew, kUpdate, kDestroy };
-// What changed in a kUpdate (bits), as the kernel's IPCT_* events.
-enum ConnChange : uint32_t {
-  kChangeReply = 1U << 0,
-  kChangeAssured = 1U << 1,
-  kChangeProtoInfo = 1U << 2,
-  kChangeMark = 1U << 3,
-};
-
-// Told of every event of the table by the worker that owns the connection. Implemented by the
-// pipeline; must not allocate, lock or call the system.
-class ConnectionObserver {
- public:
-  virtual ~ConnectionObserver() = default;
-  // kDestroy comes before the object is freed; `connection` is whole.
-  virtual void OnConnection(ConnEvent event, uint32_t changes, const Connection& connection,
-                            Time now) = 0;
-  // The connection no longer counts as open for connlimit: its TCP state became TIME_WAIT or
-  // CLOSE, or it is being destroyed. May come more than once.
-  virtual void OnClosed(Connection& connection) = 0;
 };
 
 struct TrackResult {
@@ -85,11 +81,13 @@ class Tracker {
   TrackResult Track(const net::Packet& packet, net::Hook hook, Time now, bool looked_up = false,
                     TableValue known = {});
 
-  // nf_conntrack_confirm: false when the packet must be dropped (clash, table full).
-  // No effect on a confirmed connection or without one.
-  bool Confirm(const CtRef& ct, Time now, net::DropReason* reason);
+  // nf_conntrack_confirm: false when the packet must be dropped (clash).
+  // No effect on a confirmed connection or without one. Where the same connection was confirmed
+  // since Track (netfilter's clash resolution: UDP and the like, both tuples equal), the packet's
+  // connection is released and `ct` becomes that one.
+  bool Confirm(CtRef& ct, Time now, net::DropReason* reason);
 
-  // The packet that held this unconfirmed connection is gone.
+  // The packet that held this unconfirmed connection is gone. No effect on a confirmed one.
   void Release(const CtRef& ct);
 
   // Replaces the reply tuple of an unconfirmed connection (nf_conntrack_alter_reply).
@@ -101,9 +99,14 @@ class Tracker {
   // A confirmed, living connection for the tuple.
   Connection* Find(const Tuple& tuple, Direction* direction, Time now);
 
+  // Takes a confirmed connection out of the table and tells the observer; the memory stays until
+  // Reap. No effect on a dying one.
   void Destroy(Connection* connection, Time now);
-  // Frees expired connections: looks at `budget` pool slots at most and goes on from there at the
-  // next call.
+  // Frees the connections that died. Call it between bursts, when no packet holds a CtRef.
+  void Reap();
+  // Between bursts: reaps, then destroys expired connections. Looks at `budget` pool slots at most
+  // and goes on from there at the next call. After the table was full it also takes
+  // unassured and closing connections until 5 % are free (the kernel's gc_worker).
   void Sweep(Time now, unsigned budget);
   // Removes every connection (conntrack -F), `budget` slots a call; true when it is through.
   bool Flush(Time now, unsigned budget, uint32_t* cursor);
@@ -114,11 +117,36 @@ class Tracker {
              const std::function<void(Connection&)>& visit);
 
   const TrackerStats& stats() const { return stats_; }
-  size_t size() const;
+  // Confirmed connections of this worker.
+  size_t size() const { return confirmed_; }
   ConnectionTable& table() { return *table_; }
   const Settings& settings() const { return *settings_; }
 
  private:
+  // ---- tracker.cc ----
+  TrackResult Invalid();
+  TrackResult Full();
+  TrackResult TrackIcmpError(const net::Packet& packet, Time now);
+  bool ChecksumBad(const net::Packet& packet, net::Hook hook) const;
+  // A new, unconfirmed connection, or null; then *full tells why.
+  Connection* Create(const Tuple& tuple, Time now, bool* full);
+  // Applies the L4 tracker's answer. Null: the packet isn't the connection's (INVALID).
+  TrackResult Settle(const net::Packet& packet, Connection* connection, CtInfo info,
+                     const L4Result& result, Time now);
+  void Refresh(const net::Packet& packet, Connection* connection, Direction direction,
+               uint32_t timeout, Time now);
+  void Account(const net::Packet& packet, Connection* connection, Direction direction);
+
+  // ---- tracker_life.cc ----
+  // The connection of a local value if it is alive; an expired one is destroyed.
+  Connection* Living(TableValue value, Time now);
+  bool InsertBoth(Connection* connection);
+  Connection* Winner(const Connection& loser, Time now);
+  void FreeUnconfirmed(Connection* connection);
+  void ReapBefore(Time now);
+  bool EarlyDrop(Time now);
+  bool UnderPressure() const;
+
   ConnectionTable* table_;
   ConnectionPool* pool_;
   SharedCount* shared_;
@@ -126,6 +154,13 @@ class Tracker {
   net::Rng rng_;
   const Settings* settings_ = nullptr;
   TrackerStats stats_;
+
+  size_t confirmed_ = 0;
+  uint32_t sweep_cursor_ = 0;
+  // The table was full since the sweep last began at slot 0.
+  bool was_full_ = false;
+  // Pool slots of the dying, in the order of their death. Room for all is reserved.
+  std::vector<uint32_t> dying_;
 };
 
 }  // namespace postern::ctrack

@@ -1,0 +1,65 @@
+#include "ctrack/pool.h"
+
+#include <cassert>
+#include <new>
+#include <type_traits>
+
+namespace postern::ctrack {
+
+// Slots are given up without ceremony.
+static_assert(std::is_trivially_destructible_v<Connection>);
+static_assert(std::is_trivially_destructible_v<Extension>);
+
+ConnectionPool::Memory ConnectionPool::Reserve(size_t bytes) {
+  constexpr size_t kAlignment = 64;
+  const size_t rounded = (bytes / kAlignment + 1) * kAlignment;
+  // The allocator maps large blocks, so the pages come when they are first touched.
+  void* memory = std::aligned_alloc(kAlignment, rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  return Memory(memory);
+}
+
+ConnectionPool::ConnectionPool(uint32_t capacity, void* memory)
+    : capacity_(capacity),
+      own_slots_(memory == nullptr ? Reserve(capacity * sizeof(Connection)) : Memory()),
+      own_extensions_(Reserve(capacity * sizeof(Extension))),
+      own_next_free_(Reserve(capacity * sizeof(uint32_t))),
+      slots_(static_cast<Connection*>(memory == nullptr ? own_slots_.get() : memory)),
+      extensions_(static_cast<Extension*>(own_extensions_.get())),
+      next_free_(static_cast<uint32_t*>(own_next_free_.get())) {
+  assert(capacity < kInUse);
+}
+
+Connection* ConnectionPool::Allocate() {
+  uint32_t slot = free_head_;
+  if (slot != kEnd) {
+    free_head_ = next_free_[slot];
+  } else if (high_water_ < capacity_) {
+    slot = high_water_++;
+  } else {
+    return nullptr;
+  }
+  next_free_[slot] = kInUse;
+  ++used_;
+  auto* connection = new (slots_ + slot) Connection();
+  connection->pool_index = slot;
+  return connection;
+}
+
+void ConnectionPool::Free(Connection* connection) {
+  const uint32_t slot = connection->pool_index;
+  assert(At(slot) == connection);
+  FreeExtension(connection);
+  next_free_[slot] = free_head_;
+  free_head_ = slot;
+  --used_;
+}
+
+Extension* ConnectionPool::AllocateExtension(Connection* connection) {
+  if (connection->extension == nullptr) {
+    connection->extension = new (extensions_ + connection->pool_index) Extension();
+  }
+  return connection->extension;
+}
+
+}  // namespace postern::ctrack

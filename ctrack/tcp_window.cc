@@ -1,0 +1,183 @@
+#include "ctrack/tcp_window.h"
+
+#include <algorithm>
+
+namespace postern::ctrack {
+
+namespace {
+
+// netfilter's MAXACKWINCONST: how far behind an acknowledgement may be.
+constexpr uint32_t kMinAckWindow = 66000;
+
+// The numbers of one segment as they are judged, after the adjustments.
+struct Numbers {
+  uint32_t seq;
+  uint32_t end;
+  uint32_t ack;
+  uint32_t sack;
+};
+
+uint32_t LowestAck(const TcpPeer& sender, const TcpPeer& receiver) {
+  return receiver.end - std::max(sender.max_window, kMinAckWindow) - 1;
+}
+
+// Picked up in the middle: this side's history is unknown, so the segment is believed.
+void PickUpSender(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment, uint32_t sack) {
+  const uint32_t window = uint32_t{segment.window} << sender->scale;
+  sender->end = segment.end;
+  sender->max_window = std::max(window, uint32_t{1});
+  sender->max_end = segment.end + sender->max_window;
+  if (receiver->max_window == 0) {
+    // Nothing from the other side yet; bounds III and IV have to hold until there is.
+    receiver->end = receiver->max_end = sack;
+  } else if (sack == receiver->end + 1) {
+    // The answer to a keepalive, which repeats the last byte.
+    ++receiver->end;
+  }
+}
+
+// Sees to a sender that is unknown or starts anew. True: the segment is a SYN that stands for
+// itself (simultaneous open) and needs no check.
+bool PrepareSender(TcpTracking* tcp, Direction direction, const TcpSegment& segment,
+                   uint32_t sack) {
+  TcpPeer* sender = &tcp->peer[static_cast<size_t>(direction)];
+  TcpPeer* receiver = &tcp->peer[static_cast<size_t>(net::Opposite(direction))];
+  const bool syn = segment.Has(net::kTcpSyn);
+  const bool ack = segment.Has(net::kTcpAck);
+  if (sender->max_window == 0) {
+    if (!syn) {
+      PickUpSender(sender, receiver, segment, sack);
+      return false;
+    }
+    InitSender(sender, receiver, segment, direction);
+    return !ack;
+  }
+  const bool opening = tcp->state == TcpState::kSynSent || tcp->state == TcpState::kSynRecv;
+  if (syn && opening && After(segment.end, sender->end)) {
+    // RFC 9293 3.4.3: whoever starts anew needs only a higher sequence number.
+    InitSender(sender, receiver, segment, direction);
+    return direction == Direction::kReply && !ack;
+  }
+  return false;
+}
+
+// Over the window by no more than the window: some ends do send so. What follows would all
+// be 'over the upper bound' if the peer acknowledged these bytes and we hadn't counted them.
+bool HonestOvershoot(const TcpPeer& sender, const TcpPeer& receiver, const Numbers& n) {
+  return receiver.max_window != 0 && After(n.end, sender.end - receiver.max_window - 1) &&
+         After(n.sack, LowestAck(sender, receiver)) &&
+         n.end - sender.max_end + 1 <= receiver.max_window && Before(n.sack, receiver.end + 1);
+}
+
+WindowVerdict CheckBounds(TcpPeer* sender, const TcpPeer& receiver, const Numbers& n) {
+  if (!Before(n.seq, sender->max_end + 1)) {  // I
+    if (!HonestOvershoot(*sender, receiver, n)) return WindowVerdict::kOutside;
+    sender->end = n.end;
+    sender->flags |= kTcpPeerDataUnacknowledged;
+    return WindowVerdict::kIgnore;
+  }
+  if (!Before(n.sack, receiver.end + 1)) return WindowVerdict::kOutside;  // III
+  const bool in_window =
+      receiver.max_window == 0 || After(n.end, sender->end - receiver.max_window - 1);
+  if (!in_window) return WindowVerdict::kIgnore;                                    // II
+  if (!After(n.sack, LowestAck(*sender, receiver))) return WindowVerdict::kIgnore;  // IV
+  return WindowVerdict::kInside;
+}
+
+void UpdatePeers(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment, const Numbers& n) {
+  uint32_t window = segment.window;
+  if (!segment.Has(net::kTcpSyn)) window <<= sender->scale;  // RFC 7323 2.2: never in a SYN
+
+  sender->max_window = std::max(sender->max_window, window + (n.sack - n.ack));
+  if (After(n.end, sender->end)) {
+    sender->end = n.end;
+    sender->flags |= kTcpPeerDataUnacknowledged;
+  }
+  if (segment.Has(net::kTcpAck)) {
+    if ((sender->flags & kTcpPeerMaxAckSet) == 0 || After(n.ack, sender->max_ack)) {
+      sender->max_ack = n.ack;
+      sender->flags |= kTcpPeerMaxAckSet;
+    }
+  }
+
+  if (receiver->max_window != 0 && After(n.end, sender->max_end)) {
+    receiver->max_window += n.end - sender->max_end;
+  }
+  if (After(n.sack + window, receiver->max_end - 1)) {
+    // A zero window still lets a probe of one byte through.
+    receiver->max_end = n.sack + std::max(window, uint32_t{1});
+  }
+  if (n.ack == receiver->end) {
+    receiver->flags &= static_cast<uint8_t>(~kTcpPeerDataUnacknowledged);
+  }
+}
+
+void CountRetransmission(TcpTracking* tcp, Direction direction, const TcpSegment& segment,
+                         const Numbers& n) {
+  if (segment.event != TcpEvent::kAck) return;
+  if (tcp->last_dir == static_cast<uint8_t>(direction) && tcp->last_seq == n.seq &&
+      tcp->last_ack == n.ack && tcp->last_end == n.end && tcp->last_window == segment.window) {
+    ++tcp->retransmissions;
+    return;
+  }
+  tcp->last_dir = static_cast<uint8_t>(direction);
+  tcp->last_seq = n.seq;
+  tcp->last_ack = n.ack;
+  tcp->last_end = n.end;
+  tcp->last_window = segment.window;
+  tcp->retransmissions = 0;
+}
+
+}  // namespace
+
+void AdoptSynOptions(TcpPeer* peer, const SynOptions& options) {
+  if (!options.present) return;
+  peer->scale = options.scale;
+  peer->flags &= kTcpPeerBeLiberal;
+  if (options.window_scale) peer->flags |= kTcpPeerWindowScale;
+  if (options.sack_permitted) peer->flags |= kTcpPeerSackPermitted;
+}
+
+void InitSender(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment,
+                Direction direction) {
+  sender->end = sender->max_end = segment.end;
+  sender->max_window = std::max(uint32_t{segment.window}, uint32_t{1});
+  AdoptSynOptions(sender, ReadSynOptions(segment.options));
+  // RFC 7323 2.2: scaling is in force only if both sides offered it.
+  if (direction == Direction::kReply &&
+      (sender->flags & receiver->flags & kTcpPeerWindowScale) == 0) {
+    sender->scale = receiver->scale = 0;
+  }
+}
+
+WindowVerdict CheckWindow(TcpTracking* tcp, Direction direction, const TcpSegment& segment,
+                          bool be_liberal, int32_t receiver_offset) {
+  TcpPeer* sender = &tcp->peer[static_cast<size_t>(direction)];
+  TcpPeer* receiver = &tcp->peer[static_cast<size_t>(net::Opposite(direction))];
+  Numbers n{segment.seq, segment.end, segment.ack, segment.ack};
+  if ((receiver->flags & kTcpPeerSackPermitted) != 0) n.sack = HighestSack(segment.options, n.ack);
+  n.ack -= static_cast<uint32_t>(receiver_offset);
+  n.sack -= static_cast<uint32_t>(receiver_offset);
+
+  if (PrepareSender(tcp, direction, segment, n.sack)) return WindowVerdict::kInside;
+
+  // Without an ACK bit, or in a RST of a stack that leaves the field zero, the field says nothing.
+  const bool empty_rst = segment.Has(net::kTcpRst) && n.ack == 0;
+  if (!segment.Has(net::kTcpAck) || empty_rst) n.ack = n.sack = receiver->end;
+  // RFC 9293 3.5.2: a RST that answers a SYN without ACK has the sequence number zero.
+  if (segment.Has(net::kTcpRst) && n.seq == 0 && tcp->state == TcpState::kSynSent) {
+    n.seq = n.end = sender->end;
+  }
+
+  const WindowVerdict verdict = CheckBounds(sender, *receiver, n);
+  if (verdict != WindowVerdict::kInside) {
+    // A liberal sender's stray segments count as inside, but nothing is learned from them.
+    const bool liberal = be_liberal || (sender->flags & kTcpPeerBeLiberal) != 0;
+    return liberal ? WindowVerdict::kInside : verdict;
+  }
+  UpdatePeers(sender, receiver, segment, n);
+  CountRetransmission(tcp, direction, segment, n);
+  return WindowVerdict::kInside;
+}
+
+}  // namespace postern::ctrack

@@ -1,0 +1,220 @@
+// The part of Tracker that doesn't look at packets: confirmation, lookup for others, and every way
+// for a connection to end.
+#include <cassert>
+
+#include "ctrack/tcp_tracking.h"
+#include "ctrack/tracker.h"
+
+namespace postern::ctrack {
+
+namespace {
+
+// Protocols of which two packets may be under way at once without being an attack or an error
+// (the kernel's allow_clash).
+bool MayClash(uint8_t protocol) {
+  return protocol != net::kProtoTcp && protocol != net::kProtoSctp && protocol != net::kProtoDccp;
+}
+
+bool Expired(const Connection& connection, Time now) { return connection.expires <= now; }
+
+}  // namespace
+
+Connection* Tracker::Living(TableValue value, Time now) {
+  Connection* connection = value.connection();
+  if (connection == nullptr || connection->Has(kDying)) return nullptr;
+  if (!Expired(*connection, now)) return connection;
+  Destroy(connection, now);
+  return nullptr;
+}
+
+bool Tracker::InsertBoth(Connection* connection) {
+  const Tuple& original = connection->original();
+  const Tuple& reply = connection->reply();
+  const uint32_t hash = table_->Hash(original);
+  if (!table_->Insert(original, hash, TableValue::Local(connection, Direction::kOriginal))) {
+    return false;
+  }
+  // Somebody who talks to himself has one tuple for both directions.
+  if (reply == original) return true;
+  if (table_->Insert(reply, table_->Hash(reply),
+                     TableValue::Local(connection, Direction::kReply))) {
+    return true;
+  }
+  table_->Erase(original, hash);
+  return false;
+}
+
+// The confirmed connection that is the same as `loser`, or null.
+Connection* Tracker::Winner(const Connection& loser, Time now) {
+  if (!MayClash(loser.original().protocol)) return nullptr;
+  Direction direction;
+  Connection* winner = Find(loser.original(), &direction, now);
+  return winner != nullptr && winner->tuples == loser.tuples ? winner : nullptr;
+}
+
+bool Tracker::Confirm(CtRef& ct, Time now, net::DropReason* reason) {
+  Connection* connection = ct.connection;
+  if (connection == nullptr || connection->Has(kConfirmed)) return true;
+  if (!InsertBoth(connection)) {
+    // An expired connection may stand in the way.
+    const bool taken = TupleTaken(connection->original(), nullptr, now) ||
+                       TupleTaken(connection->reply(), nullptr, now);
+    if (taken || !InsertBoth(connection)) {
+      ++stats_.insert_failed;
+      Connection* winner = Winner(*connection, now);
+      if (winner != nullptr) {
+        FreeUnconfirmed(connection);
+        ct.connection = winner;
+        ++stats_.clash_resolve;
+        return true;
+      }
+      ++stats_.drop;
+      *reason = net::DropReason::kConntrackClash;
+      return false;
+    }
+  }
+  connection->status |= kConfirmed;
+  connection->expires += now;  // from now on, not from when the packet came
+  if (connection->extension != nullptr && settings_->timestamp) connection->extension->start = now;
+  ++confirmed_;
+  ++stats_.insert;
+  observer_->OnConnection(ConnEvent::kNew, 0, *connection, now);
+  return true;
+}
+
+void Tracker::Release(const CtRef& ct) {
+  if (ct.connection != nullptr && !ct.connection->Has(kConfirmed)) FreeUnconfirmed(ct.connection);
+}
+
+void Tracker::FreeUnconfirmed(Connection* connection) {
+  // A connlimit rule may have counted it.
+  if (connection->extension != nullptr) observer_->OnClosed(*connection);
+  pool_->Free(connection);
+  shared_->entries.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Tracker::AlterReply(Connection* connection, const Tuple& reply) {
+  assert(!connection->Has(kConfirmed));
+  connection->tuples[static_cast<size_t>(Direction::kReply)] = reply;
+}
+
+bool Tracker::TupleTaken(const Tuple& tuple, const Connection* ignore, Time now) {
+  const TableValue value = table_->Lookup(tuple);
+  if (value.IsRemote()) {
+    ++stats_.found;
+    return true;
+  }
+  const Connection* connection = value.connection();
+  if (connection == nullptr || connection == ignore) return false;
+  if (Living(value, now) == nullptr) return false;
+  // The same connection, confirmed in the meantime: Confirm resolves that.
+  if (ignore != nullptr && connection->original() == ignore->original()) return false;
+  ++stats_.found;
+  return true;
+}
+
+Connection* Tracker::Find(const Tuple& tuple, Direction* direction, Time now) {
+  const TableValue value = table_->Lookup(tuple);
+  Connection* connection = Living(value, now);
+  if (connection != nullptr) *direction = value.direction();
+  return connection;
+}
+
+void Tracker::Destroy(Connection* connection, Time now) {
+  assert(connection->Has(kConfirmed));
+  if (connection->Has(kDying)) return;
+  connection->status |= kDying;
+  table_->Erase(connection->original(), table_->Hash(connection->original()));
+  table_->Erase(connection->reply(), table_->Hash(connection->reply()));
+  observer_->OnConnection(ConnEvent::kDestroy, 0, *connection, now);
+  observer_->OnClosed(*connection);
+  connection->expires = now;  // when it died, for ReapBefore
+  dying_.push_back(connection->pool_index);
+  --confirmed_;
+  ++stats_.deleted;
+  shared_->entries.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Tracker::Reap() {
+  for (const uint32_t slot : dying_) pool_->Free(pool_->At(slot));
+  dying_.clear();
+}
+
+// When the pool is used up in the middle of a burst: frees those that died in an earlier one.
+void Tracker::ReapBefore(Time now) {
+  size_t freed = 0;
+  while (freed < dying_.size() && pool_->At(dying_[freed])->expires != now) {
+    pool_->Free(pool_->At(dying_[freed++]));
+  }
+  dying_.erase(dying_.begin(), dying_.begin() + static_cast<ptrdiff_t>(freed));
+}
+
+// The kernel looks at 8 buckets from a place of the table that the new tuple's hash names; so
+// many connections are in them when the table is full. Here it is as many slots of the pool.
+bool Tracker::EarlyDrop(Time now) {
+  constexpr uint32_t kRange = 32;
+  const uint32_t slots = pool_->high_water();
+  if (slots == 0) return false;
+  uint32_t slot = rng_.Below(slots);
+  for (uint32_t i = 0; i < kRange && i < slots; ++i, slot = slot + 1 == slots ? 0 : slot + 1) {
+    Connection* connection = pool_->At(slot);
+    if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;
+    if (!Expired(*connection, now)) {
+      if (connection->Has(kAssured)) continue;
+      ++stats_.early_drop;
+    }
+    Destroy(connection, now);
+    return true;
+  }
+  return false;
+}
+
+bool Tracker::UnderPressure() const {
+  const uint32_t most = settings_->max / 100 * 95;
+  return was_full_ && most != 0 && shared_->entries.load(std::memory_order_relaxed) >= most;
+}
+
+void Tracker::Sweep(Time now, unsigned budget) {
+  Reap();
+  const uint32_t slots = pool_->high_water();
+  if (slots == 0) return;
+  for (unsigned i = 0; i < budget && i < slots; ++i) {
+    if (sweep_cursor_ >= slots) {
+      sweep_cursor_ = 0;
+      was_full_ = false;
+    }
+    Connection* connection = pool_->At(sweep_cursor_++);
+    if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;
+    if (Expired(*connection, now)) {
+      Destroy(connection, now);
+      continue;
+    }
+    if (!UnderPressure()) continue;
+    const bool tcp = connection->original().protocol == net::kProtoTcp;
+    if (!connection->Has(kAssured) || (tcp && IsClosing(connection->protocol.tcp.state))) {
+      ++stats_.early_drop;
+      Destroy(connection, now);
+    }
+  }
+}
+
+bool Tracker::Flush(Time now, unsigned budget, uint32_t* cursor) {
+  return Visit(now, budget, cursor, [this, now](Connection& c) { Destroy(&c, now); });
+}
+
+bool Tracker::Visit(Time now, unsigned budget, uint32_t* cursor,
+                    const std::function<void(Connection&)>& visit) {
+  const uint32_t slots = pool_->high_water();
+  for (unsigned i = 0; i < budget && *cursor < slots; ++i) {
+    Connection* connection = pool_->At((*cursor)++);
+    if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;
+    if (Expired(*connection, now)) {
+      Destroy(connection, now);
+    } else {
+      visit(*connection);
+    }
+  }
+  return *cursor >= slots;
+}
+
+}  // namespace postern::ctrack

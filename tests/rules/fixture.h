@@ -30,7 +30,7 @@ inline IpAddress Address(std::string_view text) {
 }
 
 // "192.0.2.0/24", "2001:db8::/32", "192.0.2.1".
-inline AddressMatch Match(std::string_view text, bool invert = false) {
+inline AddressMatch Subnet(std::string_view text, bool invert = false) {
   const net::Prefix prefix = net::ParsePrefix(text).value();
   return {prefix.address, net::PrefixMask(prefix.family, prefix.length), invert};
 }
@@ -148,11 +148,11 @@ class RuleOf {
  public:
   explicit RuleOf(Target target = NoTarget{}) { rule_.target = std::move(target); }
   RuleOf& From(std::string_view prefix, bool invert = false) {
-    rule_.ip.source = testing::Match(prefix, invert);
+    rule_.ip.source = Subnet(prefix, invert);
     return *this;
   }
   RuleOf& To(std::string_view prefix, bool invert = false) {
-    rule_.ip.destination = testing::Match(prefix, invert);
+    rule_.ip.destination = Subnet(prefix, invert);
     return *this;
   }
   RuleOf& In(std::string_view name, bool invert = false) {
@@ -173,8 +173,10 @@ class RuleOf {
     match.destination = {port, port};
     return Protocol(net::kProtoTcp).With(match);
   }
-  RuleOf& With(rules::Match match) {
-    rule_.matches.push_back(std::move(match));
+  // A template, because gcc 12 warns of a moved variant's other alternatives.
+  template <typename OneMatch>
+  RuleOf& With(const OneMatch& match) {
+    rule_.matches.emplace_back(match);
     return *this;
   }
   RuleOf& State(uint16_t state) {

@@ -3,7 +3,8 @@
 expect.txt is what the kernel did (`run.py --record`): a line `N PORT -> ...` for each input packet and an
 indented line for each packet that came out, then the connections and the counters that aren't zero. Two
 packets with the same line have the same bytes (wire.describe); IP ids that the appliance chose itself
-are written `id=*`. A file expect.postern.txt beside it means a difference by design, explained in
+are written `id=*`, and ports or echo ids that NAT chose freely are 61001, 61002 ... in the order of
+their coming. A file expect.postern.txt beside it means a difference by design, explained in
 docs/differences.md; Postern is held to that one then.
 """
 
@@ -16,21 +17,41 @@ import wire
 def _line(scenario, port, l3):
     appliance = {wire.address(a.split("/")[0]) for p in scenario.conf["ports"]
                  for a in p.get("addresses", [])}
-    text = wire.describe(l3)
-    if results.without_own_id(l3, appliance) != l3:
+    masked = results.without_own_id(l3, appliance)
+    text = wire.describe(l3 if l3[:1] < b"\x50" else masked)
+    if masked != l3 and l3[:1] < b"\x50":
         text = re.sub(r" id=\d+", " id=*", text, count=1)
     return f"    {port} {text}"
 
 
-def expectation(scenario, result, ports=None):
+def chosen_ports(scenario, result):
+    """{port or id that NAT chose freely: the number that stands for it}. What the rules or the packets
+    name isn't chosen."""
+    written = scenario.rules4 + scenario.rules6 + " ".join(s.expression for s in scenario.steps)
+    named = {int(n) for n in re.findall(r"(?<![\w.])\d+(?![\w.])", written)}
+    ports = {}
+    for (_, sent), out in zip(result.sent, result.out):
+        before = wire.Parsed(sent)
+        for _, l3 in out:
+            after = wire.Parsed(l3)
+            if after.is_error() or after.port_places() != before.port_places():
+                continue
+            for at in after.port_places():
+                value = int.from_bytes(l3[at:at + 2], "big")
+                if sent[at:at + 2] != l3[at:at + 2] and value not in named:
+                    ports.setdefault(value, 61001 + len(ports))
+    return ports
+
+
+def expectation(scenario, result):
     """The text of expect.txt for a result."""
-    lines = []
+    lines, ports = [], chosen_ports(scenario, result)
     for index, step in enumerate(scenario.steps):
-        out = [(p, results.rewrite_ports(l3, ports or {})) for p, l3 in result.out[index]]
+        out = [(p, results.rewrite_ports(l3, ports)) for p, l3 in result.out[index]]
         lines.append(f"{index + 1} {step.port}" + ("" if out else " nothing"))
         lines += [_line(scenario, port, l3) for port, l3 in sorted(out, key=lambda e: e[0])]
     lines.append("connections")
-    lines += [f"    {line}" for line in result.conntrack]
+    lines += [f"    {results.translate_ports(line, ports)}" for line in result.conntrack]
     lines.append("counters")
     for (family, table, chain, rule, _), (packets, count) in sorted(result.counters.items()):
         if packets:
@@ -77,7 +98,7 @@ def bad_sums(result):
     """Emitted packets with wrong checksums, where what went in was right."""
     wrong = []
     for index, out in enumerate(result.out):
-        if wire.check_sums(result.sent[index]):
+        if wire.check_sums(result.sent[index][1]):
             continue
         for port, l3 in out:
             if wire.check_sums(l3):

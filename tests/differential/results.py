@@ -7,12 +7,12 @@ import wire
 
 
 class Result:
-    """`sent[i]`: the network packet of step i as this side got it; `out[i]`: [(port, network
+    """`sent[i]`: (port, network packet) of step i as this side got it; `out[i]`: [(port, network
     packet)] that it made come out; `conntrack`: lines; `counters`: {(family, table, chain, what):
     (packets, bytes)}; `events`: replay's, None for the kernel."""
 
     def __init__(self, count):
-        self.sent = [b""] * count
+        self.sent = [("", b"")] * count
         self.out = [[] for _ in range(count)]
         self.times = [0.0] * count
         self.conntrack = []
@@ -69,7 +69,15 @@ def connection_lines(text):
         line = re.sub(r" secctx=\S+| zone=0", "", line)
         if re.match(r"\S+\s+\d+ ", line):
             found.append(re.sub(r"^(\S+)\s+", r"\1 ", line))
-    return sorted(found)
+    return sorted(found, key=lambda line: _TIMEOUT.sub(r"\1 ", line))
+
+
+def translate_ports(line, ports):
+    """A line of conntrack -L with chosen ports replaced."""
+    def one(match):
+        value = int(match.group(2))
+        return f"{match.group(1)}={ports.get(value, value)}"
+    return re.sub(r"\b(sport|dport|id)=(\d+)", one, line)
 
 
 def compare_connections(kernel, postern, ports, slack=2):
@@ -80,19 +88,13 @@ def compare_connections(kernel, postern, ports, slack=2):
             return line, None
         return match.group(1) + " " + line[match.end():], int(match.group(2))
 
-    def translate(line):
-        def one(match):
-            value = int(match.group(2))
-            return f"{match.group(1)}={ports.get(value, value)}"
-        return re.sub(r"\b(sport|dport|id)=(\d+)", one, line)
-
     differences = []
     theirs, ours = {}, {}
     for line in kernel:
         key, left = split(line)
         theirs.setdefault(key, []).append(left)
     for line in postern:
-        key, left = split(translate(line))
+        key, left = split(translate_ports(line, ports))
         ours.setdefault(key, []).append(left)
     for key in sorted(set(theirs) | set(ours)):
         a, b = sorted(theirs.get(key, []), key=str), sorted(ours.get(key, []), key=str)
@@ -155,7 +157,14 @@ def _adjust(checksum, old, new):
 
 
 def without_own_id(packet, appliance):
-    """The packet with the IP id that the appliance itself chose put to zero."""
+    """The packet with what the appliance itself chose put to zero: the IP id of an error of its own,
+    the id of IPv6 fragments."""
+    if len(packet) >= 48 and packet[0] >> 4 == 6:
+        changed = bytearray(packet)
+        for proto, at, _ in wire.Parsed(packet).extensions:
+            if proto == 44:
+                changed[at + 4:at + 8] = bytes(4)
+        return bytes(changed)
     if len(packet) >= 20 and packet[0] >> 4 == 4 and packet[12:16] in appliance:
         parsed = wire.Parsed(packet)
         if parsed.is_error():
@@ -183,6 +192,10 @@ def chosen_ports(kernel, postern):
     return ports
 
 
+def _port(entry):
+    return entry[0]  # within a port the order counts
+
+
 def compare(scenario, kernel, postern):
     """([difference], {chosen ports}) of two results of one scenario."""
     appliance = {wire.address(a.split("/")[0]) for p in scenario.conf["ports"]
@@ -193,7 +206,7 @@ def compare(scenario, kernel, postern):
         theirs = [(p, without_own_id(l3, appliance)) for p, l3 in kernel.out[index]]
         ours = [(p, without_own_id(rewrite_ports(l3, ports), appliance))
                 for p, l3 in postern.out[index]]
-        if sorted(theirs) != sorted(ours):
+        if sorted(theirs, key=_port) != sorted(ours, key=_port):
             differences.append("\n".join(
                 [f"packet {index + 1} on {step.port}: {step.expression}"] +
                 [f"    kernel:  {p} {wire.describe(l3)}" for p, l3 in kernel.out[index]] +

@@ -2,7 +2,8 @@
 
 packets.txt has a line a packet: `TIME PORT EXPRESSION [=> VERDICT [REASON] [CTSTATE]]`. TIME is seconds
 since the first packet, or `+S` after the one before. PORT is a port's name, or `host:PORT` for what
-the appliance itself sends there. EXPRESSION is one of the functions of `Vocabulary`; endpoints are
+the appliance itself sends there, or `<N|PORT` for the port by which packet N left (PORT where it
+didn't). EXPRESSION is one of the functions of `Vocabulary`; endpoints are
 `name:port` with the names of HOSTS, or addresses (`[2001:db8::1]:80`). A line that begins with
 `name = ` names an expression for later ones. What follows `=>` is Postern's own view (replay events),
 checked word by word.
@@ -35,6 +36,9 @@ HOSTS = {
 }
 PEER_MAC = wire.mac("02:00:00:00:aa:01")
 
+# What names an earlier packet, in an expression or as a port.
+REFERENCE = re.compile(r"(\b(?:out|back|there|seen_source|echo_id)\(|<)(\d+)")
+
 BUILT_IN = {
     "raw": ("PREROUTING", "OUTPUT"),
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
@@ -62,7 +66,7 @@ class Vocabulary:
     come out, as far as the run is."""
 
     def __init__(self, emitted=None):
-        self.emitted = emitted if emitted is not None else {}
+        self.emitted = emitted if emitted is not None else {}  # {number: [(port, packet)]}
         self.sent = {}
 
     # packets that came before ------------------------------------------------------------------
@@ -70,7 +74,15 @@ class Vocabulary:
     def out(self, number, which=0):
         """What packet `number` came out as; as it went in where it didn't."""
         packets = self.emitted.get(number, [])
-        return packets[which] if len(packets) > which else self.sent[number]
+        return packets[which][1] if len(packets) > which else self.sent[number]
+
+    def left_by(self, port):
+        """The port that `<N|PORT` means."""
+        if not port.startswith("<"):
+            return port
+        number, _, otherwise = port[1:].partition("|")
+        packets = self.emitted.get(int(number), [])
+        return packets[0][0] if packets else otherwise
 
     def _port(self, number, place):
         packet = self.out(number)
@@ -84,6 +96,10 @@ class Vocabulary:
         """The source that the world saw in packet `number`: where an answer must go."""
         parsed = wire.Parsed(self.out(number))
         return f"[{wire.ipaddress.ip_address(parsed.src)}]:{self._port(number, 0)}"
+
+    def seen_source(self, number):
+        """The address of `back`."""
+        return str(wire.ipaddress.ip_address(wire.Parsed(self.out(number)).src))
 
     def there(self, number):
         """The destination of packet `number` as it came out: who answers."""
@@ -168,7 +184,7 @@ class Vocabulary:
         return bytes(eval(text, vars(scapy.all)))  # pylint: disable=eval-used
 
     def environment(self):
-        names = ("out", "back", "there", "echo_id", "tcp", "udp", "icmp", "ping", "pong", "error",
+        names = ("out", "back", "there", "seen_source", "echo_id", "tcp", "udp", "icmp", "ping", "pong", "error",
                  "other", "fragment", "chain", "cut", "patch", "scapy")
         return {name: getattr(self, name) for name in names}
 
@@ -180,7 +196,7 @@ class Step:
         self.time, self.port, self.expression, self.expected = time, port, expression, expected
         self.code = compile(expression, expression, "eval")
         # Built from what came out before, so perhaps another packet on each side.
-        self.depends = bool(re.search(r"\b(out|back|there|echo_id)\(", expression))
+        self.depends = bool(REFERENCE.search(f"{port} {expression}"))
 
     def text(self):
         tail = f"  => {self.expected}" if self.expected else ""
@@ -228,21 +244,20 @@ class Scenario:
                 for name, value in self.conf.get("conntrack", {}).items()
                 if name.startswith("nf_conntrack_")}
 
-    def frame(self, step, l3):
-        port = step.port.removeprefix("host:")
-        if step.port.startswith("host:"):
-            return wire.frame(PEER_MAC, self.macs[port], l3)
+    def frame(self, port, l3):
+        if port.startswith("host:"):
+            return wire.frame(PEER_MAC, self.macs[port.removeprefix("host:")], l3)
         return wire.frame(self.macs[port], PEER_MAC, l3)
 
     def build(self, index, vocabulary):
-        """The network packet of step `index` (from 0), remembered in the vocabulary."""
+        """(port, network packet) of step `index` (from 0), remembered in the vocabulary."""
         step = self.steps[index]
         environment = vocabulary.environment()
         for name, code in self.names:
             environment[name] = eval(code, dict(environment))  # pylint: disable=eval-used
         packet = eval(step.code, environment)  # pylint: disable=eval-used
         vocabulary.sent[index + 1] = packet
-        return packet
+        return vocabulary.left_by(step.port), packet
 
 
 def load(folder):

@@ -28,15 +28,14 @@ def run_kernel(scenario, kernel):
     vocabulary = Vocabulary(emitted)
     started, before = time.time(), 0.0
     for index, step in enumerate(scenario.steps):
-        packet = scenario.build(index, vocabulary)
-        result.sent[index] = packet
+        port, packet = scenario.build(index, vocabulary)
+        result.sent[index] = (port, packet)
         if step.time - before >= REAL_GAP:
             time.sleep(max(0.0, started + step.time - time.time()))
         before = step.time
-        result.times[index], out = kernel.send(step.port, scenario.frame(step, packet))
-        out = [(port, data if port.startswith("host:") else data[14:]) for port, data in out]
-        result.out[index] = out
-        emitted[index + 1] = [l3 for _, l3 in out]
+        result.times[index], out = kernel.send(port, scenario.frame(port, packet))
+        out = [(p, data if p.startswith("host:") else data[14:]) for p, data in out]
+        result.out[index] = emitted[index + 1] = out
     result.conntrack = results.connection_lines(kernel.conntrack())
     for family, text in zip((4, 6), kernel.counters()):
         results.parse_counters(text, family, result.counters)
@@ -83,8 +82,8 @@ class Postern:
             (folder / "rules.v4").write_text(scenario.rules4)
             (folder / "rules.v6").write_text(scenario.rules6)
             captures = {}
-            for step, packet, when in zip(scenario.steps, packets, times):
-                captures.setdefault(step.port, []).append((when, scenario.frame(step, packet)))
+            for (port, packet), when in zip(packets, times):
+                captures.setdefault(port, []).append((when, scenario.frame(port, packet)))
             command = [self.program, "replay", "-c", str(folder / "postern.conf")]
             for number, (port, records) in enumerate(captures.items()):
                 write_pcap(folder / f"in{number}.pcap", records)
@@ -96,10 +95,10 @@ class Postern:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
             if done.returncode != 0:
                 raise ReplayError(f"exit {done.returncode}: {done.stderr or done.stdout}")
-            return self._collect(scenario, packets, times, folder, done.stdout)
+            return self._collect(packets, times, folder, done.stdout)
 
     @staticmethod
-    def _collect(scenario, packets, times, folder, printed):
+    def _collect(packets, times, folder, printed):
         result = results.Result(len(packets))
         result.sent, result.times = list(packets), list(times)
         for path in sorted((folder / "out").glob("*.pcap")):
@@ -145,7 +144,7 @@ class Postern:
                 return result
             packets = built
             result = self.replay(scenario, packets, times)
-            emitted = {i + 1: [l3 for _, l3 in out] for i, out in enumerate(result.out)}
+            emitted = {i + 1: out for i, out in enumerate(result.out)}
             if not any(step.depends for step in scenario.steps):
                 return result
         return result

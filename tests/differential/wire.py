@@ -7,6 +7,7 @@ or of an Ethernet frame ("frame").
 
 import ipaddress
 import struct
+import zlib
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 ICMP_ERRORS = (3, 4, 5, 11, 12)
@@ -248,9 +249,9 @@ def _data_text(data):
     if not data:
         return ""
     if len(data) > 48:
-        return f" data[{len(data)}]=crc32:{__import__('zlib').crc32(data):08x}"
-    if all(32 < c < 127 for c in data):
-        return f" data[{len(data)}]={data.decode()}"
+        return f" data[{len(data)}]=crc32:{zlib.crc32(data):08x}"
+    if all(32 <= c < 127 for c in data):
+        return f' data[{len(data)}]="{data.decode()}"'
     return f" data[{len(data)}]=0x{data.hex()}"
 
 
@@ -275,7 +276,7 @@ def describe(l3):
         text += f" class/flow={label:#x}" if label else ""
         for proto, at, size in parsed.extensions:
             text += f" ext{proto}={l3[at:at + size].hex()}"
-    text += f" MF" if parsed.more else ""
+    text += " MF" if parsed.more else ""
     text += f" off={parsed.offset}" if parsed.offset else ""
     text += f" len={parsed.end}" if len(l3) != parsed.end else ""
     return text + _transport_text(parsed)

@@ -28,7 +28,7 @@ constexpr uint32_t kMaxAttempts = 128;
 constexpr uint32_t kMinAttempts = 16;
 // From here on netfilter also takes the tuple of a connection in TIME_WAIT.
 constexpr uint32_t kHardAttempts = kMaxAttempts / 4;
-// Candidates that may be stepped over because they don't suit. Some 20 µs.
+// Candidates that may be stepped over because they don't suit: some 10 µs.
 constexpr uint32_t kMaxUnsuited = 4096;
 // So many in a row are a hole in the worker's share: go on elsewhere.
 constexpr uint32_t kMaxRun = 64;
@@ -60,10 +60,6 @@ class Chooser {
     const auto reply = net::Mirror(tuple);
     return reply.has_value() && oracle_->Taken(*reply);
   }
-  bool TakenForGood(const Tuple& tuple) const {
-    const auto reply = net::Mirror(tuple);
-    return reply.has_value() && oracle_->TakenForGood(*reply);
-  }
   bool Suits(const Tuple& tuple) const {
     const auto reply = net::Mirror(tuple);
     return !reply.has_value() || oracle_->Suits(*reply);
@@ -78,6 +74,11 @@ class Chooser {
   uint16_t* Key(Tuple* tuple) const {
     const bool source = manip_ == Manip::kSource || !net::HasPorts(tuple->protocol);
     return source ? &tuple->source_key : &tuple->destination_key;
+  }
+  // The same key where it stands in the answers' tuple.
+  uint16_t* ReplyKey(Tuple* reply) const {
+    const bool source = manip_ == Manip::kDestination || !net::HasPorts(reply->protocol);
+    return source ? &reply->source_key : &reply->destination_key;
   }
   bool Search(const KeySpace& space, bool must_suit, Tuple* tuple);
   uint16_t Random16() { return static_cast<uint16_t>(rng_->Next() >> 48); }
@@ -142,7 +143,11 @@ bool Chooser::FindKeySpace(const Tuple& tuple, KeySpace* space) const {
 // Tries candidates upwards from an offset; a space too large to try whole is left after 128
 // attempts for another offset and half the attempts. False with the last candidate in *tuple.
 bool Chooser::Search(const KeySpace& space, bool must_suit, Tuple* tuple) {
-  uint16_t* key = Key(tuple);
+  const auto mirror = net::Mirror(*tuple);
+  if (!mirror) return false;
+  Tuple reply = *mirror;
+  uint16_t* const key = Key(tuple);
+  uint16_t* const reply_key = ReplyKey(&reply);
   uint16_t offset = 0;
   if (range_.has_base) {
     offset = static_cast<uint16_t>(*key - range_.base_port);
@@ -155,8 +160,8 @@ bool Chooser::Search(const KeySpace& space, bool must_suit, Tuple* tuple) {
     uint32_t tried = 0;
     uint32_t run = 0;
     for (uint32_t step = 0; step < space.size && tried < attempts; ++step, ++offset) {
-      *key = static_cast<uint16_t>(space.first + offset % space.size);
-      if (must_suit && !Suits(*tuple)) {
+      *key = *reply_key = static_cast<uint16_t>(space.first + offset % space.size);
+      if (must_suit && !oracle_->Suits(reply)) {
         stepped_over_ = true;
         if (++unsuited == kMaxUnsuited) return false;
         if (++run == kMaxRun && space.size > kMaxUnsuited) {
@@ -168,7 +173,7 @@ bool Chooser::Search(const KeySpace& space, bool must_suit, Tuple* tuple) {
       run = 0;
       const bool hard = attempts - tried <= kHardAttempts;
       ++tried;
-      if (hard ? !TakenForGood(*tuple) : !Taken(*tuple)) return true;
+      if (hard ? !oracle_->TakenForGood(reply) : !oracle_->Taken(reply)) return true;
     }
     if (attempts >= space.size || attempts < kMinAttempts) return false;
     attempts /= 2;

@@ -1,0 +1,147 @@
+#include "dataplane/dpdk/packet_buffer.h"
+
+#include <rte_errno.h>
+
+#include <cstring>
+#include <new>
+
+#include "dataplane/dpdk/ring.h"
+
+namespace postern::dpdk {
+namespace {
+
+// Buffers that a thread keeps at hand.
+constexpr unsigned kCache = 256;
+// The least that Allocate leaves behind a frame, so that a payload may grow a little.
+constexpr uint32_t kTailroom = 64;
+
+void SetView(rte_mbuf* mbuf, net::Packet* packet) {
+  packet->data = rte_pktmbuf_mtod(mbuf, uint8_t*);
+  packet->length = rte_pktmbuf_data_len(mbuf);
+  packet->headroom = rte_pktmbuf_headroom(mbuf);
+  packet->tailroom = rte_pktmbuf_tailroom(mbuf);
+  packet->buffer = mbuf;
+}
+
+}  // namespace
+
+net::Result<std::unique_ptr<BufferStore>> BufferStore::Create(unsigned mbufs, uint16_t room,
+                                                              unsigned blocks, bool preemptible) {
+  constexpr uint16_t kPrivate = RTE_ALIGN(sizeof(BufferMeta), RTE_MBUF_PRIV_ALIGN);
+  std::unique_ptr<BufferStore> store(new BufferStore);
+  const char* operations = preemptible ? "ring_mt_rts" : "ring_mp_mc";
+  const unsigned cache = mbufs >= 4 * kCache ? kCache : 0;
+  store->mbufs_ = rte_pktmbuf_pool_create_by_ops(UniqueName("mb").c_str(), mbufs, cache, kPrivate,
+                                                 static_cast<uint16_t>(room + RTE_PKTMBUF_HEADROOM),
+                                                 SOCKET_ID_ANY, operations);
+  if (store->mbufs_ == nullptr) {
+    return net::Error{"no memory for " + std::to_string(mbufs) + " packet buffers (mbufs) of " +
+                      std::to_string(room) + " bytes: " + rte_strerror(rte_errno) +
+                      "; raise memory_mb or lower mbufs"};
+  }
+  store->blocks_ = rte_mempool_create_empty(UniqueName("bl").c_str(), blocks, sizeof(Block), 0, 0,
+                                            SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+  if (store->blocks_ == nullptr ||
+      rte_mempool_set_ops_byname(store->blocks_, operations, nullptr) != 0 ||
+      rte_mempool_populate_default(store->blocks_) < 0) {
+    return net::Error{"no memory for buffers of large datagrams; raise memory_mb"};
+  }
+  return store;
+}
+
+BufferStore::~BufferStore() {
+  rte_mempool_free(mbufs_);
+  rte_mempool_free(blocks_);
+}
+
+PacketPool::PacketPool(const BufferStore& store)
+    : mbufs_(store.mbufs()),
+      blocks_(store.blocks()),
+      room_(uint32_t{rte_pktmbuf_data_room_size(store.mbufs())} - RTE_PKTMBUF_HEADROOM) {}
+
+bool PacketPool::AllocateBlock(uint32_t length, net::Packet* packet) {
+  if (length > Block::kBytes - Block::kHeadroom) return false;
+  void* memory = nullptr;
+  if (rte_mempool_get(blocks_, &memory) != 0) return false;
+  auto* block = static_cast<Block*>(memory);
+  packet->data = block->bytes + Block::kHeadroom;
+  packet->length = length;
+  packet->headroom = Block::kHeadroom;
+  packet->tailroom = Block::kBytes - Block::kHeadroom - length;
+  packet->buffer = reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(block) | 1);
+  return true;
+}
+
+bool PacketPool::Allocate(uint32_t length, net::Packet* packet) {
+  if (length + kTailroom > room_) return AllocateBlock(length, packet);
+  rte_mbuf* mbuf = rte_pktmbuf_alloc(mbufs_);
+  if (mbuf == nullptr) return false;
+  mbuf->data_len = static_cast<uint16_t>(length);
+  mbuf->pkt_len = length;
+  SetView(mbuf, packet);
+  return true;
+}
+
+void PacketPool::FreeHandle(void* handle) {
+  if (IsBlock(handle)) {
+    Block* block = AsBlock(handle);
+    rte_mempool_put(rte_mempool_from_obj(block), block);
+  } else if (handle != nullptr) {
+    rte_pktmbuf_free(AsMbuf(handle));
+  }
+}
+
+void PacketPool::Free(net::Packet* packet) {
+  FreeHandle(packet->buffer);
+  packet->data = nullptr;
+  packet->buffer = nullptr;
+}
+
+bool PacketPool::Linearise(rte_mbuf* mbuf, net::Packet* packet) {
+  net::Packet whole = *packet;
+  if (!Allocate(mbuf->pkt_len, &whole)) {
+    rte_pktmbuf_free(mbuf);
+    return false;
+  }
+  uint8_t* to = whole.data;
+  for (const rte_mbuf* part = mbuf; part != nullptr; part = part->next) {
+    std::memcpy(to, rte_pktmbuf_mtod(part, const uint8_t*), part->data_len);
+    to += part->data_len;
+  }
+  rte_pktmbuf_free(mbuf);
+  *packet = whole;
+  return true;
+}
+
+bool PacketPool::Adopt(rte_mbuf* mbuf, net::PortId in_port, net::Packet* packet) {
+  *packet = net::Packet();
+  packet->in_port = in_port;
+  packet->checksum_verified =
+      (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+  if (mbuf->nb_segs > 1) return Linearise(mbuf, packet);
+  SetView(mbuf, packet);
+  return true;
+}
+
+rte_mbuf* PacketPool::Finish(net::Packet* packet) {
+  if (IsBlock(packet->buffer)) {
+    net::Packet small = *packet;
+    if (packet->length + kTailroom > room_ || !Allocate(packet->length, &small)) {
+      Free(packet);
+      return nullptr;
+    }
+    std::memcpy(small.data, packet->data, packet->length);
+    Free(packet);
+    *packet = small;
+  }
+  rte_mbuf* mbuf = AsMbuf(packet->buffer);
+  mbuf->data_off = static_cast<uint16_t>(packet->data - static_cast<uint8_t*>(mbuf->buf_addr));
+  mbuf->data_len = static_cast<uint16_t>(packet->length);
+  mbuf->pkt_len = packet->length;
+  mbuf->port = packet->in_port;
+  // What the receiving port said of the frame isn't a wish for the sending one.
+  mbuf->ol_flags = 0;
+  return mbuf;
+}
+
+}  // namespace postern::dpdk

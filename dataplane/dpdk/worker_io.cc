@@ -1,0 +1,104 @@
+#include "dataplane/dpdk/worker_io.h"
+
+#include <rte_ethdev.h>
+
+namespace postern::dpdk {
+
+using net::DropReason;
+
+WorkerIo::WorkerIo(unsigned worker, const std::vector<std::unique_ptr<Port>>& ports,
+                   const BufferStore& buffers, HandoffMesh* mesh, Ring<void*>* to_host)
+    : worker_(worker),
+      ports_(ports),
+      mesh_(mesh),
+      to_host_(to_host),
+      pool_(buffers),
+      stage_(mesh, worker),
+      transmit_(ports.size()) {}
+
+void WorkerIo::Drop(net::Packet* packet, DropReason reason) {
+  drops_.Add(packet->in_port, reason);
+  pool_.Free(packet);
+}
+
+void WorkerIo::Transmit(net::Packet* packet) {
+  const Port& port = *ports_[packet->out_port];
+  if (!port.link_up()) {
+    Drop(packet, DropReason::kLinkDown);
+    return;
+  }
+  const unsigned sender = port.TransmitWorker(worker_);
+  if (sender != worker_) {
+    Stage(sender, kTransmitForMe, packet);
+    return;
+  }
+  const net::PortId in_port = packet->in_port;
+  const net::PortId out_port = packet->out_port;
+  rte_mbuf* mbuf = pool_.Finish(packet);
+  if (mbuf == nullptr) {
+    drops_.Add(in_port, DropReason::kNoBuffer);
+    return;
+  }
+  TransmitBuffer& buffer = transmit_[out_port];
+  buffer.mbufs[buffer.size++] = mbuf;
+  if (buffer.size == kBurst) FlushPort(out_port);
+}
+
+void WorkerIo::FlushPort(unsigned port) {
+  TransmitBuffer& buffer = transmit_[port];
+  if (buffer.size == 0) return;
+  const uint16_t device = ports_[port]->device_id();
+  const auto queue = static_cast<uint16_t>(worker_);
+  unsigned sent =
+      rte_eth_tx_burst(device, queue, buffer.mbufs.data(), static_cast<uint16_t>(buffer.size));
+  // A queue that was only late in noticing what has been sent takes the rest.
+  if (sent < buffer.size) {
+    sent += rte_eth_tx_burst(device, queue, buffer.mbufs.data() + sent,
+                             static_cast<uint16_t>(buffer.size - sent));
+  }
+  for (unsigned i = sent; i < buffer.size; ++i) {
+    drops_.Add(buffer.mbufs[i]->port, DropReason::kTxFull);
+    rte_pktmbuf_free(buffer.mbufs[i]);
+  }
+  buffer.size = 0;
+}
+
+void WorkerIo::ToHost(net::PortId twin, net::Packet* packet) {
+  if (to_host_ == nullptr) {
+    Drop(packet, DropReason::kNoHostInterface);
+    return;
+  }
+  packet->out_port = twin;
+  MetaOf(packet->buffer)->packet = *packet;
+  if (!to_host_->Push(packet->buffer)) Drop(packet, DropReason::kHostQueueFull);
+}
+
+void WorkerIo::Stage(unsigned worker, uint8_t kind, net::Packet* packet) {
+  std::array<void*, HandoffStage::kBurst> refused;
+  DropRefused(refused.data(), stage_.Add(worker, kind, packet, refused.data()));
+}
+
+void WorkerIo::DropRefused(void** refused, unsigned count) {
+  for (unsigned i = 0; i < count; ++i) {
+    drops_.Add(MetaOf(refused[i])->packet.in_port, DropReason::kHandoffFull);
+    PacketPool::FreeHandle(refused[i]);
+  }
+}
+
+void WorkerIo::Handoff(unsigned worker, pipeline::HandoffKind kind, net::Packet* packet) {
+  Stage(worker, static_cast<uint8_t>(kind), packet);
+}
+
+void WorkerIo::SendRemoteEntry(unsigned worker, const pipeline::RemoteEntry& message) {
+  if (!mesh_->entries(worker_, worker).Push(message)) entries_lost_.Add(1);
+}
+
+void WorkerIo::Flush() {
+  for (unsigned port = 0; port < transmit_.size(); ++port) FlushPort(port);
+  std::array<void*, HandoffStage::kBurst> refused;
+  for (unsigned worker = 0; worker < mesh_->workers(); ++worker) {
+    if (worker != worker_) DropRefused(refused.data(), stage_.Flush(worker, refused.data()));
+  }
+}
+
+}  // namespace postern::dpdk

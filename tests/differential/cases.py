@@ -14,14 +14,11 @@ import results
 import wire
 
 
-def _line(scenario, port, l3):
-    appliance = {wire.address(a.split("/")[0]) for p in scenario.conf["ports"]
-                 for a in p.get("addresses", [])}
-    masked = results.without_own_id(l3, appliance)
-    text = wire.describe(l3 if l3[:1] < b"\x50" else masked)
-    if masked != l3 and l3[:1] < b"\x50":
-        text = re.sub(r" id=\d+", " id=*", text, count=1)
-    return f"    {port} {text}"
+def _line(port, l3, sent):
+    masked = results.comparable(l3, sent)
+    if l3[:1] < b"\x50" and masked != l3:
+        return f"    {port} " + re.sub(r" id=\d+", " id=*", wire.describe(l3), count=1)
+    return f"    {port} {wire.describe(masked)}"
 
 
 def chosen_ports(scenario, result):
@@ -49,7 +46,8 @@ def expectation(scenario, result):
     for index, step in enumerate(scenario.steps):
         out = [(p, results.rewrite_ports(l3, ports)) for p, l3 in result.out[index]]
         lines.append(f"{index + 1} {step.port}" + ("" if out else " nothing"))
-        lines += [_line(scenario, port, l3) for port, l3 in sorted(out, key=lambda e: e[0])]
+        lines += [_line(port, l3, result.sent[index][1])
+                  for port, l3 in sorted(out, key=lambda e: e[0])]
     lines.append("connections")
     lines += [f"    {results.translate_ports(line, ports)}" for line in result.conntrack]
     lines.append("counters")

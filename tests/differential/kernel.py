@@ -221,7 +221,7 @@ class Kernel:
                     found.append((name, os.read(tap, 65536)))
                 except BlockingIOError:
                     break
-        found += [("host:" + self.names.get(index, "?"), packet)
+        found += [("host:" + self.names.get(index, "lo"), packet)
                   for index, packet in self.log.read()]
         return found
 
@@ -238,8 +238,8 @@ class Kernel:
                     self.raw6.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
             else:
                 os.write(self.taps[port], frame)
-        except OSError:
-            pass  # the kernel refused it: dropped on OUTPUT, no route, too short for a frame
+        except (OSError, ValueError, IndexError):
+            pass  # the kernel refused it: dropped on OUTPUT, no route, too short for a header
         return now, self._drain()
 
     @staticmethod

@@ -156,22 +156,17 @@ def _adjust(checksum, old, new):
     return ~total & 0xFFFF
 
 
-def without_own_id(packet, appliance):
-    """The packet with what the appliance itself chose put to zero: the IP id of an error of its own,
-    the id of IPv6 fragments."""
-    if len(packet) >= 48 and packet[0] >> 4 == 6:
-        changed = bytearray(packet)
-        for proto, at, _ in wire.Parsed(packet).extensions:
-            if proto == 44:
-                changed[at + 4:at + 8] = bytes(4)
-        return bytes(changed)
-    if len(packet) >= 20 and packet[0] >> 4 == 4 and packet[12:16] in appliance:
-        parsed = wire.Parsed(packet)
-        if parsed.is_error():
-            changed = bytearray(packet)
-            changed[4:6] = changed[10:12] = b"\0\0"
-            return bytes(changed)
-    return packet
+def comparable(packet, sent):
+    """The packet with what the appliance itself chose put to zero: the IP id of an error that it made
+    (for a packet that wasn't one), the id of IPv6 fragments."""
+    parsed = wire.Parsed(packet)
+    changed = bytearray(packet)
+    if parsed.version == 4 and parsed.is_error() and not wire.Parsed(sent).is_error():
+        changed[4:6] = changed[10:12] = b"\0\0"
+    for proto, at, _ in parsed.extensions:
+        if proto == 44:
+            changed[at + 4:at + 8] = bytes(4)
+    return bytes(changed)
 
 
 def chosen_ports(kernel, postern):
@@ -198,13 +193,11 @@ def _port(entry):
 
 def compare(scenario, kernel, postern):
     """([difference], {chosen ports}) of two results of one scenario."""
-    appliance = {wire.address(a.split("/")[0]) for p in scenario.conf["ports"]
-                 for a in p.get("addresses", [])}
     ports = chosen_ports(kernel, postern)
     differences = []
     for index, step in enumerate(scenario.steps):
-        theirs = [(p, without_own_id(l3, appliance)) for p, l3 in kernel.out[index]]
-        ours = [(p, without_own_id(rewrite_ports(l3, ports), appliance))
+        theirs = [(p, comparable(l3, kernel.sent[index][1])) for p, l3 in kernel.out[index]]
+        ours = [(p, comparable(rewrite_ports(l3, ports), postern.sent[index][1]))
                 for p, l3 in postern.out[index]]
         if sorted(theirs, key=_port) != sorted(ours, key=_port):
             differences.append("\n".join(

@@ -24,10 +24,12 @@ class Namespaces:
     """The kernel for a scenario: the running one where its ports fit."""
 
     def __init__(self):
-        self.kernel, self.topology = None, None
+        self.kernel, self.topology, self.fragments = None, None, False
 
     def get(self, scenario):
-        if self.topology != scenario.topology():
+        """Fragments that wait for others would meet the next scenario's: a fresh one after those."""
+        stale, self.fragments = self.fragments, scenario.has_fragments()
+        if stale or self.topology != scenario.topology():
             if self.kernel:
                 self.kernel.close()
             self.kernel = oracle.Kernel(scenario.conf)

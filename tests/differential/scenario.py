@@ -52,7 +52,7 @@ def host_address(name):
         return HOSTS[name][0]
     if name.endswith("6") and name[:-1] in HOSTS:
         return HOSTS[name[:-1]][1]
-    return name.strip("[]")
+    return name[1:name.index("]")] if name.startswith("[") else name
 
 
 def endpoint(text):
@@ -82,7 +82,7 @@ class Vocabulary:
             return port
         number, _, otherwise = port[1:].partition("|")
         packets = self.emitted.get(int(number), [])
-        return packets[0][0] if packets else otherwise
+        return packets[0][0] if packets and packets[0][0] != "host:lo" else otherwise
 
     def _port(self, number, place):
         packet = self.out(number)
@@ -133,18 +133,16 @@ class Vocabulary:
         return wire.ip(src, dst, proto,
                        wire.icmp_message(src, dst, kind, code, rest, data, isum), **ip)
 
-    def ping(self, src, dst, id=1, seq=1, data=b"abcdefgh", **ip):
+    def ping(self, src, dst, echo=1, seq=1, data=b"abcdefgh", **ip):
         kind = 128 if ":" in host_address(src) else 8
-        return self.icmp(src, dst, kind, 0, struct.pack("!HH", id, seq), data, **ip)
+        return self.icmp(src, dst, kind, 0, struct.pack("!HH", echo, seq), data, **ip)
 
-    def pong(self, src, dst, id=1, seq=1, data=b"abcdefgh", **ip):
+    def pong(self, src, dst, echo=1, seq=1, data=b"abcdefgh", **ip):
         kind = 129 if ":" in host_address(src) else 0
-        return self.icmp(src, dst, kind, 0, struct.pack("!HH", id, seq), data, **ip)
+        return self.icmp(src, dst, kind, 0, struct.pack("!HH", echo, seq), data, **ip)
 
     def error(self, src, dst, kind, code, quote, bytes=None, mtu=0, **ip):
         """An ICMP error of `src` to `dst` that quotes a packet (or its first `bytes`)."""
-        if isinstance(dst, str) and dst.endswith(":0"):
-            dst = endpoint(dst)[0]
         return self.icmp(src, dst, kind, code, struct.pack("!I", mtu), quote[:bytes], **ip)
 
     @staticmethod
@@ -237,6 +235,10 @@ class Scenario:
     def topology(self):
         """What makes two scenarios fit one namespace."""
         return repr((self.conf["ports"], self.conf.get("routes")))
+
+    def has_fragments(self):
+        return any(word in step.expression for step in self.steps
+                   for word in ("fragment(", "mf=", "offset=", "patch("))
 
     def sysctls(self):
         """The configuration's conntrack group in the kernel's names."""

@@ -1,0 +1,60 @@
+"""A scenario from a seed: a rule set and the traffic that meets it. The same seed gives the same
+scenario."""
+
+import random as randomness
+
+import scenario as scenarios
+from rules_generator import Rules
+from tcp_generator import Tcp
+from traffic_generator import Fragments, Other, Ping, Strange, Udp
+
+SETTINGS = ("nf_conntrack_tcp_loose = 0;", "nf_conntrack_tcp_be_liberal = 1;",
+            "nf_conntrack_checksum = 0;", "nf_conntrack_tcp_max_retrans = 1;",
+            "nf_conntrack_udp_timeout = 7;", "nf_conntrack_tcp_ignore_invalid_rst = 1;")
+
+
+def flow(random, six, serial):
+    kind = random.choices((Tcp, Udp, Ping, Fragments, Strange, Other), (50, 22, 9, 7, 9, 3))[0]
+    return kind(random, six, serial).build().steps
+
+
+def mix(random, flows):
+    """One sequence of steps from several, each in its own order."""
+    steps, numbers = [], [[] for _ in flows]
+    waiting = [i for i, f in enumerate(flows) for _ in f]
+    if random.random() < .7:
+        # Mostly one after the other, sometimes in each other's way.
+        for _ in range(len(waiting) // 3):
+            a = random.randrange(len(waiting))
+            b = min(len(waiting) - 1, a + random.randint(0, 6))
+            waiting[a], waiting[b] = waiting[b], waiting[a]
+    else:
+        random.shuffle(waiting)
+    time = 0.0
+    for which in waiting:
+        port, expression = flows[which][len(numbers[which])]
+        numbers[which].append(len(steps) + 1)
+
+        def own(text, of=numbers[which]):
+            for index in range(len(of), 0, -1):
+                text = text.replace(f"@{index})", f"{of[index - 1]})")
+                text = text.replace(f"@{index}|", f"{of[index - 1]}|")
+            return text
+
+        steps.append(scenarios.Step(time, own(port), own(expression)))
+        time += 0.001
+    return steps
+
+
+def generate(seed):
+    random = randomness.Random(seed)
+    families = random.choices(((4,), (6,), (4, 6)), (70, 20, 10))[0]
+    text = {family: Rules(random, family).text() for family in families}
+    flows = []
+    while sum(map(len, flows)) < random.randint(30, 60):
+        flows.append(flow(random, random.choice(families) == 6, len(flows)))
+    own_conf = None
+    if random.random() < .15:
+        own_conf = scenarios.COMMON_CONF.read_text() + f"conntrack: {{ {random.choice(SETTINGS)} }};\n"
+    return scenarios.Scenario(f"seed_{seed}", own_conf, text.get(4, ""), text.get(6, ""),
+                              mix(random, flows))

@@ -23,18 +23,21 @@ class FragmentSink {
 struct ReassemblySettings {
   net::Time timeout_ipv4 = 30 * net::kSecond;
   net::Time timeout_ipv6 = 60 * net::kSecond;
-  uint32_t max_bytes = 4 * 1024 * 1024;    // of waiting fragments, over all sources
-  uint32_t max_per_source = 64;            // datagrams under way from one source
+  uint32_t max_bytes = 4 * 1024 * 1024;  // of waiting fragments, over all sources
+  uint32_t max_per_source = 64;          // datagrams under way from one source
   uint32_t max_datagrams = 1024;
-  uint32_t max_fragments = 128;            // of one datagram
+  uint32_t max_fragments = 128;          // of one datagram
+  uint64_t hash_key = 0x706f737465726e;  // random, so that nobody chooses colliding datagrams
 };
 
-// One a worker: all fragments of a datagram reach the worker that OwnerMap gives for its addresses alone.
+// One a worker: all fragments of a datagram reach the worker that OwnerMap gives for its addresses
+// alone.
 class Reassembler {
  public:
   Reassembler(const ReassemblySettings& settings, net::BufferPool* pool, FragmentSink* sink);
   ~Reassembler();
 
+  // For datagrams that begin from now on. max_datagrams can't grow beyond the construction's.
   void Configure(const ReassemblySettings& settings);
 
   // Takes a parsed fragment. True: *packet is now the whole datagram (parsed again, fragment fields
@@ -52,8 +55,10 @@ class Reassembler {
 };
 
 // Cuts an IPv4 datagram (or, for one that came in fragments, an IPv6 one) into fragments of at most
-// `mtu` bytes of l3, each given to `emit` with an own buffer; frees the datagram. False, the
-// packet untouched: no buffer. `ipv6_id`: the identification to use for IPv6.
+// `mtu` bytes of l3 (68 for IPv4, 1280 for IPv6 at least), each given to `emitter` with an own
+// buffer, parsed; frees the datagram. False, the packet untouched: no buffer. `ipv6_id`: the
+// identification to use for IPv6. A DF bit stays on the fragments, as in Linux, which sends a
+// reassembled DF datagram so; whether a DF datagram may be cut at all is the caller's business.
 class FragmentEmitter {
  public:
   virtual ~FragmentEmitter() = default;

@@ -19,36 +19,55 @@ struct IcmpError {
 // multicast or broadcast (frame or destination), or a source that isn't one host.
 bool MayAnswerWithError(const net::Packet& offending);
 
-// Makes the error about `offending` from `source` (an address of the appliance): IPv4 quotes as much as
-// fits into 576 bytes, IPv6 into 1280, as Linux does. `error` gets a fresh buffer with an
+// Makes the error about `offending` from `source` (an address of the appliance): IPv4 quotes as
+// much as fits into 576 bytes, IPv6 into 1280, as Linux does. `error` gets a fresh buffer with an
 // Ethernet header's room; parsed. False when no buffer is left or the packet may not be answered.
+// Packet too big and the parameter problem about an unknown option also answer IPv6 multicasts
+// (RFC 4443 2.4 e.3). `ip_id`: IPv4's identification; the pointer of a parameter problem counts
+// bytes.
 bool BuildIcmpError(net::BufferPool* pool, const net::Packet& offending, const IcmpError& what,
                     const net::IpAddress& source, uint16_t ip_id, net::Packet* error);
 
-// nf_send_reset: a RST for `offending` (TCP, not itself a RST, whole header, valid checksum). seq/ack
-// as Linux chooses them.
+// nf_send_reset: a RST for `offending` (TCP, not itself a RST, whole header, valid checksum).
+// seq/ack as Linux chooses them; IPv4 has DF set and the id 0, whatever `ip_id` says.
 bool BuildTcpReset(net::BufferPool* pool, const net::Packet& offending, uint16_t ip_id,
                    net::Packet* reset);
 
-// Linux' icmp_ratelimit: per destination a token bucket (1 a second, burst 6) for the types of
-// icmp_ratemask, and over all 1000 a second with a burst of 50 less a random few (SAD DNS).
-// One thread; fixed room.
+// How many errors the appliance sends (icmp_global_allow and inet_peer_xrlim_allow of Linux 6.1).
+//
+// Over all: 1000 messages a second with a burst of 50, each message costing 0, 1 or 2 tokens by
+// chance, so that nobody can count them from outside (SAD DNS). For each destination one message a
+// second with a burst of 6 (IPv6: four a second, the kernel's rate towards a /64). Only the types
+// of icmp_ratemask and icmpv6_ratemask are limited, and never the messages of path MTU discovery.
+//
+// Fixed room: a destination has four buckets to live in, and the one unused for longest gives way.
+// One thread.
 class IcmpRateLimiter {
  public:
   explicit IcmpRateLimiter(uint64_t seed);
+  // `type` of an ICMP or ICMPv6 message to `destination`. True: it may be sent, and has been
+  // counted. The caller leaves out IPv4's fragmentation-needed, which the type alone doesn't tell.
   bool Allow(net::Family family, const net::IpAddress& destination, uint8_t type, net::Time now);
 
  private:
   struct Bucket {
     net::IpAddress destination;
     net::Time last = 0;
-    uint32_t tokens = 0;
+    net::Time tokens = 0;  // nanoseconds of waiting that are saved up
     bool used = false;
   };
+  static constexpr size_t kWays = 4;
   static constexpr size_t kBuckets = 1024;
+
+  bool AllowGlobally(net::Time now);
+  bool AllowTo(net::Family family, const net::IpAddress& destination, net::Time now);
+  Bucket& BucketOf(const net::IpAddress& destination, net::Time now);
+
   net::Rng rng_;
+  uint64_t hash_key_;
+  bool started_ = false;
   net::Time global_last_ = 0;
-  uint32_t global_tokens_ = 50;
+  uint32_t global_tokens_ = 0;
   Bucket buckets_[kBuckets];
 };
 

@@ -3,9 +3,9 @@
 // One table a worker. Whichever worker receives an ARP or ND message hands copies
 // to the others (the pipeline's job), so tables agree without being shared.
 //
-// States: incomplete (asked, packets wait) -> reachable -> stale -> probe -> gone;
-// failed entries answer "unreachable" for a while so that a dead neighbour costs
-// little. Static entries never change.
+// States, as in Linux: incomplete (asked, packets wait) -> reachable -> stale -> delay (used again,
+// waiting for a sign of life) -> probe (asked by unicast) -> failed -> gone; failed entries answer
+// "unreachable" for a while so that a dead neighbour costs little. Static entries never change.
 #pragma once
 
 #include <cstdint>
@@ -30,13 +30,18 @@ class NeighborSink {
 };
 
 struct NeighborSettings {
-  net::Time retransmit = net::kSecond;        // between solicitations
+  net::Time retransmit = net::kSecond;  // between solicitations
   unsigned solicitations = 3;
-  net::Time reachable = 30 * net::kSecond;    // then stale: used, and asked again by unicast
-  net::Time gone = 60 * net::kSecond;         // a stale entry that nobody used
+  net::Time reachable = 30 * net::kSecond;  // then stale: used, and asked again by unicast
+  net::Time gone = 60 * net::kSecond;       // a stale entry that nobody used
   net::Time failed_hold = 3 * net::kSecond;
-  unsigned queue = 8;                         // packets that wait for one neighbour
-  unsigned capacity = 16384;                  // neighbours
+  unsigned queue = 8;                  // packets that wait for one neighbour
+  unsigned queued_total = 1024;        // packets that wait, over all neighbours
+  unsigned capacity = 16384;           // neighbours
+  net::Time delay = 5 * net::kSecond;  // from the use of a stale entry to its first probe
+  net::Time lock = net::kSecond;       // an ARP answer this soon after another doesn't replace it
+  // Replay: an unknown neighbour isn't asked but gets the MAC 02:00 + its last four address bytes.
+  bool assume_reachable = false;
 };
 
 class NeighborTable {
@@ -49,20 +54,20 @@ class NeighborTable {
   void Configure(const RouteTable* routes, const std::vector<StaticNeighbor>& neighbors);
 
   // Writes the Ethernet header of an IP packet for next_hop on packet->out_port and gives it to
-  // the sink, or queues it and asks. Consumes the packet.
-  void Send(net::Packet* packet, net::Family family, const net::IpAddress& next_hop,
-            net::Time now);
+  // the sink, or queues it and asks. Consumes the packet. A full queue loses its oldest packet, as
+  // in Linux.
+  void Send(net::Packet* packet, net::Family family, const net::IpAddress& next_hop, net::Time now);
   // The MAC of a resolved neighbour (used or not); null while unknown. For the fast path.
   const net::MacAddress* Find(net::PortId port, net::Family family, const net::IpAddress& next_hop,
                               net::Time now);
   // Changes with every change that may make a remembered MAC wrong.
   uint32_t generation() const;
 
-  // An ARP frame: learns and answers for the port's addresses. Consumes the packet.
+  // An ARP frame: learns and answers for the appliance's addresses. Consumes the packet.
   // `copy` true: another worker has already answered it.
   void HandleArp(net::Packet* packet, net::Time now, bool copy);
   // A neighbour solicitation or advertisement (ICMPv6, hop limit 255) that arrived at the port.
-  // Doesn't consume; true when it was one.
+  // Doesn't consume; true when it was one, valid or not.
   bool HandleNd(const net::Packet& packet, net::Time now, bool copy);
 
   // Retransmissions and expiry, in bounded steps; call at least every 100 ms.

@@ -28,7 +28,7 @@ struct PortConfig {
   MacAddress mac;
   MacAddress host_mac;  // of the twin interface in the host's kernel
   uint16_t mtu = 1500;
-  bool host = true;     // has a twin
+  bool host = true;               // has a twin
   std::vector<Prefix> addresses;  // with host bits; IPv6 link-local is added by RouteTable
 };
 
@@ -71,14 +71,26 @@ class RouteTable {
              std::unique_ptr<Fib> fib, uint32_t generation);
   ~RouteTable();
 
-  RouteResult Lookup(Family family, const IpAddress& destination) const;
+  // `in_port`: where the packet came from (or is sent from by the host): the link that a link-local
+  // or multicast destination means. kMulticast and 255.255.255.255 give it back as the port.
+  RouteResult Lookup(Family family, const IpAddress& destination,
+                     PortId in_port = net::kNoPort) const;
   // An address of the appliance itself (any port; the kernel's weak host model).
   bool IsLocal(Family family, const IpAddress& address) const;
+  // The port itself has the address, its link-local one included (IPv6 answers per link).
+  bool IsLocalTo(PortId port_id, const IpAddress& address) const;
+  // The address is a neighbour's: link-local, on a subnet of the port, or routed to it directly.
+  bool IsOnLink(PortId port_id, Family family, const IpAddress& address) const;
   // The address that the appliance uses as a source towards `destination` out of `port`
-  // (MASQUERADE, ICMP errors): the first address of the port on the next hop's subnet, else its first.
+  // (MASQUERADE, ICMP errors): the first address of the port on the next hop's subnet, else its
+  // first.
   std::optional<IpAddress> SourceFor(PortId port, Family family, const IpAddress& next_hop) const;
+  // The port's first configured address of the family (REDIRECT).
+  std::optional<IpAddress> FirstAddress(PortId port, Family family) const;
   const std::vector<PortConfig>& ports() const;
+  // An empty configuration for a port that isn't there.
   const PortConfig& port(PortId id) const;
+  bool HasPort(PortId id) const;
   uint32_t generation() const;
 
  private:

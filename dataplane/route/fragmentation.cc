@@ -1,0 +1,168 @@
+// Cutting datagrams as ip_do_fragment and ip6_fragment do.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/parse.h"
+#include "dataplane/net/wire.h"
+#include "dataplane/route/fragment.h"
+
+namespace postern::route {
+namespace {
+
+using net::Family;
+using net::Packet;
+
+constexpr uint16_t kMinIpv4Mtu = 68;    // RFC 791 3.2
+constexpr uint16_t kMinIpv6Mtu = 1280;  // RFC 8200 5
+constexpr size_t kBatch = 64;
+constexpr uint8_t kOptionEnd = 0, kOptionNop = 1, kOptionCopied = 0x80;
+
+// How a datagram is cut.
+struct Plan {
+  uint32_t header = 0;           // bytes of l3 that every fragment repeats
+  uint32_t fragment_header = 0;  // bytes put behind them (IPv6)
+  uint32_t piece = 0;            // payload of each fragment but the last; a multiple of 8
+  uint32_t payload = 0;
+  uint32_t next_header_at = 0;  // IPv6: which byte of the header names the fragment header
+};
+
+// ip6_find_1stfragopt: hop-by-hop, routing and the destination options before it stay in front.
+void FindIpv6Split(const Packet& packet, Plan* plan) {
+  const uint8_t* l3 = packet.L3();
+  uint8_t next = packet.At<net::Ipv6Header>(packet.ip.l3_offset)->next_header;
+  const uint32_t end = packet.ip.l4_offset - packet.ip.l3_offset;
+  bool routing = false;
+  plan->header = sizeof(net::Ipv6Header);
+  plan->next_header_at = offsetof(net::Ipv6Header, next_header);
+  while (plan->header + 8 <= end) {
+    if (next == net::kProtoRouting) {
+      routing = true;
+    } else if (next != net::kProtoHopByHop && (next != net::kProtoDestinationOptions || routing)) {
+      return;
+    }
+    const uint32_t length = (uint32_t{l3[plan->header + 1]} + 1) * 8;
+    if (plan->header + length > end) return;
+    plan->next_header_at = plan->header;
+    next = l3[plan->header];
+    plan->header += length;
+  }
+}
+
+Plan MakePlan(const Packet& packet, uint16_t mtu) {
+  Plan plan;
+  if (packet.ip.family == Family::kIpv4) {
+    mtu = std::max(mtu, kMinIpv4Mtu);
+    plan.header = packet.ip.l4_offset - packet.ip.l3_offset;
+  } else {
+    mtu = std::max(mtu, kMinIpv6Mtu);
+    FindIpv6Split(packet, &plan);
+    plan.fragment_header = sizeof(net::Ipv6FragmentHeader);
+  }
+  plan.payload = packet.ip.l3_length - plan.header;
+  const uint32_t overhead = plan.header + plan.fragment_header;
+  plan.piece = std::max<uint32_t>((mtu > overhead ? mtu - overhead : 0) & ~7U, 8);
+  return plan;
+}
+
+// ip_options_fragment: in later fragments an option without the copied bit becomes no-operations,
+// so that the header keeps its length.
+void BlankUncopiedOptions(uint8_t* options, uint32_t length) {
+  uint32_t at = 0;
+  while (at < length && options[at] != kOptionEnd) {
+    if (options[at] == kOptionNop) {
+      ++at;
+      continue;
+    }
+    if (length - at < 2 || options[at + 1] < 2 || options[at + 1] > length - at) return;
+    const uint32_t size = options[at + 1];
+    if ((options[at] & kOptionCopied) == 0) std::memset(options + at, kOptionNop, size);
+    at += size;
+  }
+}
+
+void FixIpv4(const Packet& datagram, const Plan& plan, uint32_t offset, uint32_t length,
+             Packet* fragment) {
+  auto* header = fragment->At<net::Ipv4Header>(datagram.ip.l3_offset);
+  const bool last = offset + length == plan.payload && !datagram.ip.more_fragments;
+  const uint32_t position = (datagram.ip.fragment_offset + offset) / 8;
+  header->total_length = static_cast<uint16_t>(plan.header + length);
+  header->fragment =
+      static_cast<uint16_t>(position | (last ? 0 : net::kIpv4MoreFragments) |
+                            (datagram.ip.dont_fragment ? net::kIpv4DontFragment : 0));
+  if (offset != 0) {
+    BlankUncopiedOptions(reinterpret_cast<uint8_t*>(header) + sizeof(net::Ipv4Header),
+                         plan.header - uint32_t{sizeof(net::Ipv4Header)});
+  }
+  net::SetIpv4Checksum(header);
+}
+
+void FixIpv6(const Packet& datagram, const Plan& plan, uint32_t offset, uint32_t length,
+             uint32_t id, Packet* fragment) {
+  uint8_t* l3 = fragment->data + datagram.ip.l3_offset;
+  auto* header = reinterpret_cast<net::Ipv6Header*>(l3);
+  header->payload_length =
+      static_cast<uint16_t>(plan.header + plan.fragment_header + length - sizeof(net::Ipv6Header));
+  auto* own = reinterpret_cast<net::Ipv6FragmentHeader*>(l3 + plan.header);
+  own->next_header = l3[plan.next_header_at];
+  own->reserved = 0;
+  own->offset_flags = static_cast<uint16_t>(offset | (offset + length == plan.payload ? 0U : 1U));
+  own->id = id;
+  l3[plan.next_header_at] = net::kProtoFragment;
+}
+
+// One fragment in a buffer of its own; false: no buffer.
+bool Cut(net::BufferPool* pool, const Packet& datagram, const Plan& plan, uint32_t offset,
+         uint32_t ipv6_id, Packet* fragment) {
+  const uint32_t l3 = datagram.ip.l3_offset;
+  const uint32_t length = std::min(plan.piece, plan.payload - offset);
+  const uint32_t front = l3 + plan.header;
+  Packet fresh;
+  if (!pool->Allocate(front + plan.fragment_header + length, &fresh)) return false;
+  std::memcpy(fresh.data, datagram.data, front);
+  std::memcpy(fresh.data + front + plan.fragment_header, datagram.data + front + offset, length);
+  const bool v4 = datagram.ip.family == Family::kIpv4;
+  if (v4) {
+    FixIpv4(datagram, plan, offset, length, &fresh);
+  } else {
+    FixIpv6(datagram, plan, offset, length, ipv6_id, &fresh);
+  }
+  fresh.in_port = datagram.in_port;
+  fresh.out_port = datagram.out_port;
+  fresh.mark = datagram.mark;
+  fresh.ip.l3_offset = datagram.ip.l3_offset;
+  net::ParseIp(&fresh, v4 ? net::kEtherTypeIpv4 : net::kEtherTypeIpv6);
+  *fragment = fresh;
+  return true;
+}
+
+}  // namespace
+
+bool Fragment(net::BufferPool* pool, net::Packet* packet, uint16_t mtu, uint32_t ipv6_id,
+              FragmentEmitter* emitter) {
+  const Plan plan = MakePlan(*packet, mtu);
+  std::array<Packet, kBatch> batch;
+  uint32_t offset = 0;
+  // The first batch is made before anything is sent: almost every datagram is whole then.
+  do {
+    const uint32_t start = offset;
+    size_t count = 0;
+    while (count < kBatch && offset < plan.payload &&
+           Cut(pool, *packet, plan, offset, ipv6_id, &batch[count])) {
+      ++count;
+      offset += std::min(plan.piece, plan.payload - offset);
+    }
+    const bool dry = count < kBatch && offset < plan.payload;
+    if (dry && start == 0) {
+      for (size_t i = 0; i < count; ++i) pool->Free(&batch[i]);
+      return false;
+    }
+    for (size_t i = 0; i < count; ++i) emitter->Emit(&batch[i]);
+    if (dry) break;  // as with a lost fragment, the receiver asks again
+  } while (offset < plan.payload);
+  pool->Free(packet);
+  return true;
+}
+
+}  // namespace postern::route

@@ -1,0 +1,118 @@
+#!/usr/bin/python3
+"""Small clients and servers that run inside a lab's namespaces.
+
+    serve PORT GREETING              greets, then echoes a line back
+    wait ADDRESS PORT SECONDS        until somebody accepts
+    connect ADDRESS PORT [SOURCE [SECONDS]]   prints open, refused, timeout or unreachable, and the seconds
+    login ADDRESS PORT SOURCE        reads the greeting, says a line, prints what came back
+    hold ADDRESS PORT COUNT          opens COUNT connections, prints how many are open, waits for input
+    lookup SERVER NAME               one DNS question for an A record
+    udp ADDRESS PORT                 sends a datagram, prints what the error was
+"""
+
+import errno
+import socket
+import struct
+import sys
+import time
+
+
+def serve(port, greeting):
+    listener = socket.create_server(("0.0.0.0", int(port)), backlog=64)
+    while True:
+        client, _ = listener.accept()
+        with client:
+            client.settimeout(5)
+            try:
+                client.sendall(greeting.encode() + b"\n")
+                line = client.recv(1000)
+                client.sendall(b"you said " + line)
+            except OSError:
+                pass
+
+
+def wait(address, port, seconds):
+    end = time.monotonic() + float(seconds)
+    while True:
+        try:
+            socket.create_connection((address, int(port)), 1).close()
+            return 0
+        except OSError:
+            if time.monotonic() > end:
+                return 1
+            time.sleep(0.05)
+
+
+def attempt(address, port, source="", seconds="2"):
+    """("open", socket) or (what happened, None)"""
+    try:
+        return "open", socket.create_connection((address, int(port)), float(seconds),
+                                                (source, 0) if source else None)
+    except TimeoutError:
+        return "timeout", None
+    except ConnectionRefusedError:
+        return "refused", None
+    except OSError as error:
+        return errno.errorcode.get(error.errno, str(error)), None
+
+
+def connect(address, port, source="", seconds="2"):
+    started = time.monotonic()
+    what, client = attempt(address, port, source, seconds)
+    print(what, f"{time.monotonic() - started:.2f}")
+    if client:
+        client.close()
+    return 0
+
+
+def login(address, port, source):
+    what, client = attempt(address, port, source)
+    if not client:
+        print(what)
+        return 1
+    with client:
+        greeting = client.recv(1000).decode().strip()
+        client.sendall(b"hello\n")
+        print(greeting, "/", client.recv(1000).decode().strip())
+    return 0
+
+
+def hold(address, port, count):
+    held = [attempt(address, port, seconds="3") for _ in range(int(count))]
+    print(sum(what == "open" for what, _ in held), flush=True)
+    sys.stdin.readline()
+    return 0
+
+
+def lookup(server, name):
+    question = struct.pack("!HHHHHH", 0x1234, 0x100, 1, 0, 0, 0)
+    for label in name.split("."):
+        question += bytes([len(label)]) + label.encode()
+    question += b"\0" + struct.pack("!HH", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(3)
+        client.connect((server, 53))
+        client.send(question)
+        answer = client.recv(1500)
+    print(socket.inet_ntoa(answer[-4:]))
+    return 0
+
+
+def udp(address, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.connect((address, int(port)))
+        try:
+            client.send(b"anybody?")
+            client.recv(100)
+            print("answer")
+        except TimeoutError:
+            print("timeout")
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit({"serve": serve, "wait": wait, "connect": connect, "login": login, "hold": hold,
+              "lookup": lookup, "udp": udp}[sys.argv[1]](*sys.argv[2:]))

@@ -102,7 +102,7 @@ TrackResult Tracker::Invalid() {
 
 TrackResult Tracker::Full() {
   ++stats_.drop;
-  was_full_ = true;
+  pressed_passes_ = 2;  // the rest of this one and the whole next one
   TrackResult result;
   result.verdict = net::Verdict::kDrop;
   result.reason = net::DropReason::kConntrackTableFull;

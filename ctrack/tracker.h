@@ -157,8 +157,8 @@ class Tracker {
 
   size_t confirmed_ = 0;
   uint32_t sweep_cursor_ = 0;
-  // The table was full since the sweep last began at slot 0.
-  bool was_full_ = false;
+  // Passes of the sweep that still begin or end under pressure, because the table was full.
+  unsigned pressed_passes_ = 0;
   // Pool slots of the dying, in the order of their death. Room for all is reserved.
   std::vector<uint32_t> dying_;
 };

@@ -171,7 +171,8 @@ bool Tracker::EarlyDrop(Time now) {
 
 bool Tracker::UnderPressure() const {
   const uint32_t most = settings_->max / 100 * 95;
-  return was_full_ && most != 0 && shared_->entries.load(std::memory_order_relaxed) >= most;
+  return pressed_passes_ != 0 && most != 0 &&
+         shared_->entries.load(std::memory_order_relaxed) >= most;
 }
 
 void Tracker::Sweep(Time now, unsigned budget) {
@@ -181,7 +182,7 @@ void Tracker::Sweep(Time now, unsigned budget) {
   for (unsigned i = 0; i < budget && i < slots; ++i) {
     if (sweep_cursor_ >= slots) {
       sweep_cursor_ = 0;
-      was_full_ = false;
+      if (pressed_passes_ > 0) --pressed_passes_;
     }
     Connection* connection = pool_->At(sweep_cursor_++);
     if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;

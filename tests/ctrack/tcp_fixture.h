@@ -59,7 +59,7 @@ inline test::Packet TcpPacket(Direction from, uint8_t flags, uint32_t seq, uint3
 }
 
 // The client's initial sequence number is 100, the server's 500.
-inline const std::initializer_list<TcpRow> kHandshake = {
+inline const std::vector<TcpRow> kHandshake = {
     {kC, kSyn, 100, 0, 0, kNew, kSynSent, 120},
     {kS, kSynAckFlags, 500, 101, 0, kEstReply, kSynRecv, 60},
     {kC, kAck, 101, 501, 0, kEst, kOpen, 432000},
@@ -80,7 +80,7 @@ class TcpTest : public testing::Test {
   TcpTracking& Tcp() { return Find()->protocol.tcp; }
 
   // Sends the rows 10 ms apart. A state of kNone means: no such connection afterwards.
-  void Play(std::initializer_list<TcpRow> rows) {
+  void Play(const std::vector<TcpRow>& rows) {
     size_t number = 0;
     for (const TcpRow& row : rows) {
       SCOPED_TRACE("row " + std::to_string(++number));

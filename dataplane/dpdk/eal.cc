@@ -155,9 +155,9 @@ std::vector<std::string> EalArguments(const RuntimeConfig& config, bool hugepage
   }
   arguments.push_back(lcores);
   arguments.push_back("--main-lcore=0");
-  // In memory: no file and no socket is left for the next start to trip over, and two daemons don't
-  // see each other.
-  arguments.push_back("--in-memory");
+  // No file and no socket is left for the next start to trip over, and two daemons don't see each
+  // other. DPDK takes --in-memory with hugepages only.
+  arguments.push_back(hugepages ? "--in-memory" : "--no-shconf");
   arguments.push_back("--no-telemetry");
   arguments.push_back("--file-prefix=" + (config.file_prefix.empty()
                                               ? "postern-" + std::to_string(getpid())

@@ -1,0 +1,177 @@
+#include "dataplane/dpdk/rte_hash_table.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "dataplane/net/random.h"
+
+namespace postern::dpdk {
+namespace {
+
+using ctrack::TableValue;
+using net::Family;
+using net::IpAddress;
+using net::Tuple;
+
+Tuple Ipv4Tuple(uint32_t source, uint16_t port, uint8_t protocol = 6, uint16_t zone = 0) {
+  Tuple tuple;
+  tuple.source = IpAddress::V4(source);
+  tuple.destination = IpAddress::V4(0xc6336401);
+  tuple.source_key = port;
+  tuple.destination_key = 80;
+  tuple.protocol = protocol;
+  tuple.zone = zone;
+  return tuple;
+}
+
+Tuple Ipv6Tuple(uint32_t source, uint16_t port) {
+  Tuple tuple = Ipv4Tuple(0, port);
+  tuple.family = Family::kIpv6;
+  tuple.source = {};
+  tuple.source.SetWord(0, 0x20010db8);
+  tuple.source.SetWord(3, source);
+  tuple.destination = tuple.source;
+  return tuple;
+}
+
+std::string KeyOf(const Tuple& tuple) {
+  return {reinterpret_cast<const char*>(&tuple), sizeof(tuple)};
+}
+
+// A table whose hash is as bad as `hash_bits` says: all else being equal, tuples collide.
+class RteHashTableTest : public testing::Test {
+ protected:
+  std::unique_ptr<RteHashTable> Make(uint32_t capacity) {
+    auto table = RteHashTable::Create(capacity, net::FlowHasher({1, 2, 3}), -1);
+    EXPECT_TRUE(table.ok());
+    return std::move(*table);
+  }
+};
+
+TEST_F(RteHashTableTest, FindsWhatWasInserted) {
+  const auto table = Make(64);
+  const Tuple tuple = Ipv4Tuple(0xc0000201, 1024);
+  const uint32_t hash = table->Hash(tuple);
+  EXPECT_TRUE(table->Lookup(tuple, hash).empty());
+  EXPECT_TRUE(table->Insert(tuple, hash, TableValue::Remote(3)));
+  EXPECT_FALSE(table->Insert(tuple, hash, TableValue::Remote(4)));
+  EXPECT_EQ(table->Lookup(tuple, hash).worker(), 3U);
+  EXPECT_EQ(table->size(), 1U);
+  EXPECT_TRUE(table->Erase(tuple, hash));
+  EXPECT_FALSE(table->Erase(tuple, hash));
+  EXPECT_TRUE(table->Lookup(tuple, hash).empty());
+}
+
+// Every field counts, also where the hash says nothing.
+TEST_F(RteHashTableTest, TellsTuplesApartWithEqualHashes) {
+  std::vector<Tuple> tuples;
+  const Tuple base = Ipv4Tuple(0xc0000201, 1024);
+  tuples.push_back(base);
+  for (int field = 0; field < 7; ++field) {
+    Tuple other = base;
+    if (field == 0) other.source = IpAddress::V4(0xc0000202);
+    if (field == 1) other.destination = IpAddress::V4(0xc6336402);
+    if (field == 2) other.source_key = 1025;
+    if (field == 3) other.destination_key = 81;
+    if (field == 4) other.protocol = 17;
+    if (field == 5) other.zone = 1;
+    if (field == 6) other.family = Family::kIpv6;
+    tuples.push_back(other);
+  }
+  const auto table = Make(64);
+  for (size_t i = 0; i < tuples.size(); ++i) {
+    ASSERT_TRUE(table->Insert(tuples[i], 7, TableValue::Remote(static_cast<unsigned>(i)))) << i;
+  }
+  for (size_t i = 0; i < tuples.size(); ++i) {
+    EXPECT_EQ(table->Lookup(tuples[i], 7).worker(), i);
+  }
+}
+
+TEST_F(RteHashTableTest, TakesItsWholeCapacityWhateverTheHashes) {
+  constexpr uint32_t kCapacity = 4096;
+  for (const uint32_t mask : {0xffffffffU, 0xffU, 0U}) {
+    const auto table = Make(kCapacity);
+    for (uint32_t i = 0; i < kCapacity; ++i) {
+      const Tuple tuple = Ipv4Tuple(i, 1);
+      ASSERT_TRUE(table->Insert(tuple, table->Hash(tuple) & mask, TableValue::Remote(1)))
+          << i << " of " << kCapacity << ", mask " << mask;
+    }
+    for (uint32_t i = 0; i < kCapacity; ++i) {
+      const Tuple tuple = Ipv4Tuple(i, 1);
+      ASSERT_FALSE(table->Lookup(tuple, table->Hash(tuple) & mask).empty()) << i;
+    }
+    // Room that was used is room again.
+    for (uint32_t i = 0; i < kCapacity; ++i) {
+      const Tuple old = Ipv4Tuple(i, 1);
+      ASSERT_TRUE(table->Erase(old, table->Hash(old) & mask)) << i;
+      const Tuple tuple = Ipv4Tuple(i, 2);
+      ASSERT_TRUE(table->Insert(tuple, table->Hash(tuple) & mask, TableValue::Remote(1))) << i;
+    }
+  }
+}
+
+TEST_F(RteHashTableTest, AgreesWithAMapOverRandomOperations) {
+  const auto table = Make(2000);
+  std::map<std::string, TableValue> reference;
+  net::Rng random(42);
+  for (int step = 0; step < 200'000; ++step) {
+    const bool ipv6 = random.Below(2) == 0;
+    const uint32_t number = random.Below(1500);
+    const Tuple tuple = ipv6 ? Ipv6Tuple(number, 5) : Ipv4Tuple(number, 5);
+    const uint32_t hash = table->Hash(tuple);
+    const std::string key = KeyOf(tuple);
+    switch (random.Below(3)) {
+      case 0: {
+        const TableValue value = TableValue::Remote(random.Below(1000));
+        ASSERT_EQ(table->Insert(tuple, hash, value), reference.emplace(key, value).second);
+        break;
+      }
+      case 1:
+        ASSERT_EQ(table->Erase(tuple, hash), reference.erase(key) == 1);
+        break;
+      default: {
+        const auto found = reference.find(key);
+        ASSERT_EQ(table->Lookup(tuple, hash).word(),
+                  found == reference.end() ? 0 : found->second.word());
+      }
+    }
+    ASSERT_EQ(table->size(), reference.size());
+  }
+}
+
+TEST_F(RteHashTableTest, BurstsOfBothFamiliesAgreeWithSingleLookups) {
+  const auto table = Make(1000);
+  net::Rng random(7);
+  for (uint32_t i = 0; i < 500; ++i) {
+    const Tuple tuple = i % 2 == 0 ? Ipv4Tuple(i, 9) : Ipv6Tuple(i, 9);
+    ASSERT_TRUE(table->Insert(tuple, table->Hash(tuple), TableValue::Remote(i)));
+  }
+  for (size_t size = 0; size <= 64; ++size) {
+    std::vector<Tuple> tuples(size);
+    for (Tuple& tuple : tuples) {
+      const uint32_t i = random.Below(1000);
+      tuple = random.Below(2) == 0 ? Ipv4Tuple(i, 9) : Ipv6Tuple(i, 9);
+    }
+    std::vector<uint32_t> hashes(size);
+    table->HashBurst(tuples, hashes);
+    std::vector<TableValue> values(size, TableValue::Remote(9999));
+    table->LookupBurst(tuples, hashes, values);
+    for (size_t i = 0; i < size; ++i) {
+      EXPECT_EQ(hashes[i], table->Hash(tuples[i]));
+      EXPECT_EQ(values[i].word(), table->Lookup(tuples[i], hashes[i]).word()) << i;
+    }
+  }
+}
+
+TEST_F(RteHashTableTest, SaysWhenThereIsNoMemory) {
+  const auto table = RteHashTable::Create(1U << 29, net::FlowHasher({}), -1);
+  ASSERT_FALSE(table.ok());
+  EXPECT_NE(table.error().find("memory_mb"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace postern::dpdk

@@ -114,7 +114,8 @@ class Compiler {
             },
             [&](const ConnlimitMatch& m) {
               if (*state == nullptr) {
-                *state = shared_.connlimit->Make(out_.options.connlimit_keys);
+                *state =
+                    shared_.connlimit->Make(out_.options.connlimit_keys, out_.options.hash_seed);
               }
               matches.emplace_back(
                   CompiledConnlimit{&m, static_cast<ConnlimitState*>(state->get())});

@@ -41,13 +41,30 @@ WalkResult Decide(net::Verdict verdict, net::DropReason reason, RuleId id) {
   return result;
 }
 
-WalkResult Translate(const CompiledTarget& target, RuleId id) {
-  WalkResult result = Decide(net::Verdict::kAccept, net::DropReason::kNone, id);
-  result.nat = target.nat;
-  result.redirect = target.kind == TargetKind::kRedirect;
-  result.nat_destination = target.kind == TargetKind::kDnat || result.redirect;
-  result.masquerade = target.kind == TargetKind::kMasquerade;
-  return result;
+// A target that ends the walk.
+WalkResult Finish(const CompiledTarget& target, RuleId id, uint16_t* depends) {
+  WalkResult result;
+  switch (target.kind) {
+    case TargetKind::kAccept:
+      return Decide(net::Verdict::kAccept, net::DropReason::kNone, id);
+    case TargetKind::kReject:
+      *depends |= kDependsSideEffect;
+      result = Decide(net::Verdict::kReject, net::DropReason::kRuleReject, id);
+      result.reject = target.reject;
+      return result;
+    case TargetKind::kSnat:
+    case TargetKind::kDnat:
+    case TargetKind::kMasquerade:
+    case TargetKind::kRedirect:
+      result = Decide(net::Verdict::kAccept, net::DropReason::kNone, id);
+      result.nat = target.nat;
+      result.redirect = target.kind == TargetKind::kRedirect;
+      result.nat_destination = target.kind == TargetKind::kDnat || result.redirect;
+      result.masquerade = target.kind == TargetKind::kMasquerade;
+      return result;
+    default:
+      return Decide(net::Verdict::kDrop, net::DropReason::kRuleDrop, id);
+  }
 }
 
 // A target that lets the packet go on to the next rule.
@@ -116,21 +133,13 @@ WalkResult RuleSet::Walk(net::Table table, const WalkContext& context) const {
     Count(id, context);
     const CompiledTarget& target = rule.target;
     switch (target.kind) {
-      case TargetKind::kAccept:
-        return Decide(net::Verdict::kAccept, net::DropReason::kNone, id);
-      case TargetKind::kDrop:
-        return Decide(net::Verdict::kDrop, net::DropReason::kRuleDrop, id);
-      case TargetKind::kReject: {
-        context.path->depends |= kDependsSideEffect;
-        WalkResult result = Decide(net::Verdict::kReject, net::DropReason::kRuleReject, id);
-        result.reject = target.reject;
-        return result;
-      }
-      case TargetKind::kSnat:
-      case TargetKind::kDnat:
-      case TargetKind::kMasquerade:
-      case TargetKind::kRedirect:
-        return Translate(target, id);
+      case TargetKind::kNone:
+      case TargetKind::kLog:
+      case TargetKind::kMark:
+      case TargetKind::kNotrack:
+        Apply(target, context);
+        ++id;
+        break;
       case TargetKind::kReturn:
         id = last;
         break;
@@ -146,13 +155,8 @@ WalkResult RuleSet::Walk(net::Table table, const WalkContext& context) const {
         id = target.chain.first;
         last = target.chain.last;
         break;
-      case TargetKind::kNone:
-      case TargetKind::kLog:
-      case TargetKind::kMark:
-      case TargetKind::kNotrack:
-        Apply(target, context);
-        ++id;
-        break;
+      default:
+        return Finish(target, id, &context.path->depends);
     }
   }
   Count(base.policy, context);

@@ -129,6 +129,8 @@ class RuleSet {
     uint32_t generation = 1;
     // Addresses that one connlimit rule can count at a time; nf_conntrack_max is always enough.
     uint32_t connlimit_keys = 1U << 18;
+    // Random in the daemon: hashes over addresses that a sender chooses begin with it.
+    uint64_t hash_seed = 0;
   };
   // Compiles a validated model (unknown chains, loops and misplaced targets were refused by
   // Validate). `previous`, may be null: unchanged rules keep the state of limit and connlimit.

@@ -40,8 +40,8 @@ ConnlimitState::Node* NodeOf(const ctrack::ConnlimitRef& ref) {
 
 }  // namespace
 
-ConnlimitState::ConnlimitState(uint32_t keys)
-    : capacity_(keys), stripes_(std::make_unique<Stripe[]>(kStripes)) {
+ConnlimitState::ConnlimitState(uint32_t keys, uint64_t hash_seed)
+    : capacity_(keys), hash_seed_(hash_seed), stripes_(std::make_unique<Stripe[]>(kStripes)) {
   void* memory = mmap(nullptr, size_t{capacity_} * sizeof(Node), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -51,10 +51,11 @@ ConnlimitState::ConnlimitState(uint32_t keys)
 
 ConnlimitState::~ConnlimitState() { munmap(nodes_, size_t{capacity_} * sizeof(Node)); }
 
-uint64_t ConnlimitState::Hash(const Key& key) {
-  uint64_t hash = (uint64_t{key.zone} << 8) | static_cast<uint8_t>(key.family);
+uint64_t ConnlimitState::Hash(const Key& key) const {
+  uint64_t hash = hash_seed_ ^ ((uint64_t{key.zone} << 8) | static_cast<uint8_t>(key.family));
   for (int i = 0; i < 4; ++i) {
     hash = (hash ^ key.address.Word(i)) * 0x9e3779b97f4a7c15U;
+    hash = (hash ^ (hash >> 32) ^ hash_seed_) * 0xd6e8feb86659fd93U;
     hash ^= hash >> 29;
   }
   return hash;
@@ -97,7 +98,7 @@ uint32_t ConnlimitState::Count(const Key& key) {
 }
 
 uint32_t ConnlimitState::CountOf(const Node* node) {
-  const Spin spin(node->state->StripeOf(Hash(node->key)).busy);
+  const Spin spin(node->state->StripeOf(node->state->Hash(node->key)).busy);
   return node->count;
 }
 
@@ -134,9 +135,9 @@ void ConnlimitState::GiveNode(uint32_t index) {
   free_ = index;
 }
 
-std::shared_ptr<ConnlimitState> ConnlimitStates::Make(uint32_t keys) {
+std::shared_ptr<ConnlimitState> ConnlimitStates::Make(uint32_t keys, uint64_t hash_seed) {
   Collect();
-  states_.push_back(std::make_shared<ConnlimitState>(keys));
+  states_.push_back(std::make_shared<ConnlimitState>(keys, hash_seed));
   return states_.back();
 }
 

@@ -51,8 +51,9 @@ class ConnlimitState {
   };
 
   // Room for `keys` addresses with a living connection at one time. The memory is touched only as
-  // far as it is used.
-  explicit ConnlimitState(uint32_t keys);
+  // far as it is used. `hash_seed` should be random: with it a sender can't choose addresses that
+  // fall into one chain.
+  explicit ConnlimitState(uint32_t keys, uint64_t hash_seed = 0);
   ~ConnlimitState();
   ConnlimitState(const ConnlimitState&) = delete;
   ConnlimitState& operator=(const ConnlimitState&) = delete;
@@ -76,7 +77,7 @@ class ConnlimitState {
     std::array<uint32_t, kHeads> heads;
   };
 
-  static uint64_t Hash(const Key& key);
+  uint64_t Hash(const Key& key) const;
   Stripe& StripeOf(uint64_t hash) { return stripes_[hash % kStripes]; }
   static uint32_t& HeadOf(Stripe& stripe, uint64_t hash) {
     return stripe.heads[(hash >> 32) % kHeads];
@@ -87,6 +88,7 @@ class ConnlimitState {
   void ReleaseNode(Node* node);
 
   const uint32_t capacity_;
+  const uint64_t hash_seed_;
   Node* nodes_;  // capacity_ of them, mapped
   std::unique_ptr<Stripe[]> stripes_;
   std::atomic_flag free_busy_ = ATOMIC_FLAG_INIT;
@@ -98,7 +100,7 @@ class ConnlimitState {
 // Every connlimit state of a daemon. Control thread only.
 class ConnlimitStates {
  public:
-  std::shared_ptr<ConnlimitState> Make(uint32_t keys);
+  std::shared_ptr<ConnlimitState> Make(uint32_t keys, uint64_t hash_seed);
   // Frees the states that no rule set has and no connection counts in.
   void Collect();
   size_t size() const { return states_.size(); }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <thread>
 
 #include "tests/rules/fixture.h"
@@ -176,6 +177,32 @@ TEST(Recent, DropsTheFourthAttemptInAMinute) {
     EXPECT_EQ(walker.Walk(attempt).verdict, row.expected) << row.at;
     auto other = TestPacket("192.0.2.77").Tcp(40000, 80);
     EXPECT_EQ(walker.Walk(other).verdict, Verdict::kAccept);
+  }
+}
+
+// Counted by a Linux 6.18 kernel for the same rules and the same seven packets.
+TEST(Recent, CountsWhatAKernelCounted) {
+  const auto on = [](const char* name, RecentMatch match) {
+    match.name = name;
+    return RuleOf().With(match);
+  };
+  Walker walker(
+      ModelOf().Input({on("A", Recent(Op::kSet)), on("A", Recent(Op::kUpdate, 2, 4)),
+                       on("B", Recent(Op::kUpdate, 1, 4, true)), on("B", Recent(Op::kCheck)),
+                       on("C", Recent(Op::kSet, 0, 0, true)), on("C", Recent(Op::kCheck, 0, 2)),
+                       on("D", Recent(Op::kRemove, 0, 0, true))}));
+  constexpr std::array<uint64_t, 7> kExpected = {7, 2, 7, 0, 0, 6, 7};
+  std::vector<uint64_t> counted(walker.rules->rule_count());
+  for (const net::Time pause : {0, 100, 100, 100, 100, 2500, 100}) {
+    walker.now += pause * net::kMillisecond;
+    auto packet = TestPacket("192.0.2.1").Udp(1024, 9);
+    walker.Walk(packet);
+    for (const RuleId id : walker.Path()) ++counted[id];
+  }
+  for (uint32_t number = 1; number <= kExpected.size(); ++number) {
+    EXPECT_EQ(counted[walker.rules->IdOf({Family::kIpv4, Table::kFilter, 0, number})],
+              kExpected[number - 1])
+        << "rule " << number;
   }
 }
 

@@ -30,7 +30,7 @@ struct PortStats {
   bool link_up = false;
   uint64_t rx_packets = 0, tx_packets = 0, rx_bytes = 0, tx_bytes = 0;
   uint64_t rx_missed = 0, rx_errors = 0, tx_errors = 0;  // the NIC's own
-  std::array<uint64_t, net::kDropReasonCount> drops{};    // over all workers, by in port
+  std::array<uint64_t, net::kDropReasonCount> drops{};   // over all workers, by in port
 };
 
 struct WorkerStats {

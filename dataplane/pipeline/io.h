@@ -15,9 +15,10 @@ namespace postern::pipeline {
 
 // Why a packet is handed to another worker, and so where that worker resumes.
 enum class HandoffKind : uint8_t {
-  kReceived,      // a frame (or reassembled datagram) from a port: from the beginning, without a new
-                  // choice of owner
-  kFromHost,      // an IP packet of the appliance itself
+  kReceived,  // a frame (or reassembled datagram) from a port: from the beginning, without a new
+              // choice of owner
+  kFragment,  // a fragment, to the worker that reassembles its datagram
+  kFromHost,  // an IP packet of the appliance itself
   kNeighborCopy,  // an ARP or ND message that the sender has answered: learn only
 };
 
@@ -57,9 +58,9 @@ struct LogRecord {
   net::PortId out = net::kNoPort;
   uint32_t mark = 0;
   uint16_t l3_offset = 0;
-  uint32_t l3_length = 0;   // of the whole datagram
+  uint32_t l3_length = 0;  // of the whole datagram
   net::Family family = net::Family::kIpv4;
-  uint16_t captured = 0;    // bytes in `bytes`, from the Ethernet header on
+  uint16_t captured = 0;  // bytes in `bytes`, from the Ethernet header on
   uint8_t bytes[kMaxBytes] = {};
 };
 
@@ -87,8 +88,9 @@ class EventSink {
 struct Outcome {
   net::Verdict verdict = net::Verdict::kDrop;
   net::DropReason reason = net::DropReason::kNone;
-  ctrack::CtRef ct;          // valid during the call
-  bool tracked = false;      // conntrack saw it (ct.info means something)
+  ctrack::CtRef ct;      // valid during the call
+  bool tracked = false;  // conntrack saw it (ct.info means something)
+  bool remembered = false;   // it followed a remembered path instead of walking
 };
 
 class PacketObserver {
@@ -98,6 +100,9 @@ class PacketObserver {
   // be gone. `path` holds the rules that matched, in order, policies included.
   virtual void OnOutcome(const net::Packet& packet, const Outcome& outcome,
                          const rules::PathBuilder& path) = 0;
+  // A packet is lost: an input packet before it met a rule (then no outcome follows), after its
+  // outcome (a dead neighbour, no twin), or one that Postern had made.
+  virtual void OnDrop(const net::Packet& packet, net::DropReason reason) = 0;
 };
 
 }  // namespace postern::pipeline

@@ -1,1 +1,128 @@
 #include "dataplane/pipeline/pipeline.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/pipeline/pipeline_impl.h"
+
+namespace postern::pipeline {
+namespace {
+
+route::NeighborSettings NeighborSettingsFor(const Pipeline::Context& context) {
+  route::NeighborSettings settings;
+  settings.assume_reachable = context.assume_neighbors;
+  return settings;
+}
+
+route::ReassemblySettings ReassemblyFor(const ctrack::Settings& conntrack) {
+  route::ReassemblySettings settings;
+  settings.timeout_ipv4 = conntrack.frag_timeout_ipv4 * net::kSecond;
+  settings.timeout_ipv6 = conntrack.frag_timeout_ipv6 * net::kSecond;
+  settings.max_bytes = conntrack.frag_high_thresh;
+  return settings;
+}
+
+}  // namespace
+
+Pipeline::Impl::Impl(const Context& context)
+    : context_(context),
+      rng_(context.seed),
+      tracker_(context.table, context.pool, context.shared, this, context.seed ^ 0x7472616b),
+      sources_(context.source_map_capacity, context.seed ^ 0x736e6174),
+      neighbors_(NeighborSettingsFor(context), context.io->pool(), this, context.seed ^ 0x617270),
+      reassembler_(route::ReassemblySettings{}, context.io->pool(), this),
+      icmp_limiter_(context.seed ^ 0x69636d70) {}
+
+void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
+  snapshot_ = snapshot;
+  tracker_.SetSettings(&snapshot->conntrack);
+  neighbors_.Configure(snapshot->routes.get(), snapshot->neighbors);
+  reassembler_.Configure(ReassemblyFor(snapshot->conntrack));
+}
+
+void Pipeline::Impl::Tick(net::Time now) {
+  now_ = now;
+  // A slice of the pool a call; with a call every millisecond a million slots take about 4 s.
+  constexpr unsigned kSweepBudget = 256;
+  tracker_.Sweep(now, kSweepBudget);
+  if (now - last_tick_ < 10 * net::kMillisecond) return;
+  last_tick_ = now;
+  neighbors_.Tick(now);
+  reassembler_.Tick(now);
+}
+
+void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
+                                  const ctrack::Connection& connection, net::Time now) {
+  if (event != ctrack::ConnEvent::kUpdate) ++table_changes_;
+  if (event == ctrack::ConnEvent::kDestroy) {
+    if (connection.Has(ctrack::kSrcNatDone)) sources_.Erase(connection.original(), &connection);
+    const unsigned owner = context_.owners->OwnerOf(connection.reply());
+    if (owner != context_.worker) {
+      context_.io->SendRemoteEntry(
+          owner, {connection.reply(), static_cast<uint16_t>(context_.worker), false});
+    }
+  }
+  if (context_.events == nullptr || !context_.events->WantsConnections()) return;
+  ConnRecord record;
+  record.time = now;
+  record.event = event;
+  record.changes = changes;
+  record.connection = connection;
+  context_.events->OnConnection(record);
+}
+
+void Pipeline::Impl::OnClosed(ctrack::Connection& connection) {
+  rules::ReleaseConnlimit(connection);
+}
+
+ctrack::Extension* Pipeline::Impl::AllocateExtension(ctrack::Connection* connection) {
+  return context_.pool->AllocateExtension(connection);
+}
+
+void Pipeline::Impl::Log(const rules::LogTarget& target, const net::Packet& packet, net::Hook hook,
+                         net::PortId in, net::PortId out, net::Time now) {
+  if (context_.events == nullptr) return;
+  LogRecord record;
+  record.time = now;
+  record.level = target.level;
+  record.options = target.options;
+  const size_t prefix = std::min(target.prefix.size(), sizeof(record.prefix) - 1);
+  std::memcpy(record.prefix, target.prefix.data(), prefix);
+  record.hook = hook;
+  record.in = in;
+  record.out = out;
+  record.mark = packet.mark;
+  record.l3_offset = packet.ip.l3_offset;
+  record.l3_length = packet.ip.l3_length;
+  record.family = packet.ip.family;
+  record.captured = static_cast<uint16_t>(std::min<size_t>(packet.length, LogRecord::kMaxBytes));
+  std::memcpy(record.bytes, packet.data, record.captured);
+  context_.events->OnLog(record);
+}
+
+rules::PathBuilder* Pipeline::Impl::BeginPath() {
+  rules::PathBuilder* path = &paths_[std::min<size_t>(path_depth_, paths_.size() - 1)];
+  path->Clear();
+  return path;
+}
+
+Pipeline::Pipeline(const Context& context) : impl_(std::make_unique<Impl>(context)) {}
+Pipeline::~Pipeline() = default;
+
+void Pipeline::Adopt(const Snapshot* snapshot) { impl_->Adopt(snapshot); }
+const Snapshot* Pipeline::snapshot() const { return impl_->snapshot(); }
+void Pipeline::Receive(std::span<net::Packet> packets, net::Time now) {
+  impl_->Receive(packets, now);
+}
+void Pipeline::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now) {
+  impl_->ReceiveHandoff(packet, kind, now);
+}
+void Pipeline::ReceiveRemoteEntry(const RemoteEntry& entry, net::Time) {
+  impl_->ReceiveRemoteEntry(entry);
+}
+void Pipeline::ReceiveHost(net::Packet* packet, net::Time now) { impl_->ReceiveHost(packet, now); }
+void Pipeline::Tick(net::Time now) { impl_->Tick(now); }
+ctrack::Tracker& Pipeline::tracker() { return impl_->tracker(); }
+const PipelineStats& Pipeline::stats() const { return impl_->stats(); }
+
+}  // namespace postern::pipeline

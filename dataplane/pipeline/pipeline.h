@@ -2,8 +2,8 @@
 // NAT, rules and routes together.
 //
 // One Pipeline a worker; one thread. It owns the worker's Tracker, SourceMap, NeighborTable and
-// Reassembler, and is told the Snapshot in force. It reads no clock and no randomness but what it is
-// given.
+// Reassembler, and is told the Snapshot in force. It reads no clock and no randomness but what it
+// is given.
 #pragma once
 
 #include <array>
@@ -62,8 +62,9 @@ class Pipeline {
   void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);
   // Another worker holds (or no longer holds) a connection whose reply tuple this worker owns.
   void ReceiveRemoteEntry(const RemoteEntry& entry, net::Time now);
-  // A frame that the host's kernel sent on the twin of packet->out_port: ARP and ND are answered for
-  // any neighbour, IP goes to OUTPUT. Consumes it. Any worker may be given it; the owner gets it.
+  // A frame that the host's kernel sent on the twin of packet->out_port: ARP and ND are answered
+  // for any neighbour, IP goes to OUTPUT. Consumes it. Any worker may be given it; the owner gets
+  // it.
   void ReceiveHost(net::Packet* packet, net::Time now);
 
   // Expiry, neighbours, fragments; bounded. Call at least every 10 ms.

@@ -24,11 +24,11 @@ struct Snapshot {
   std::shared_ptr<const route::RouteTable> routes;
   std::vector<route::StaticNeighbor> neighbors;
   ctrack::Settings conntrack;
-  bool forward_ipv4 = true;      // net.ipv4.ip_forward
-  bool forward_ipv6 = true;      // net.ipv6.conf.all.forwarding
-  bool reverse_path_filter = false;  // net.ipv4.conf.all.rp_filter = 1 (strict)
+  bool forward_ipv4 = true;               // net.ipv4.ip_forward
+  bool forward_ipv6 = true;               // net.ipv6.conf.all.forwarding
+  bool reverse_path_filter = false;       // net.ipv4.conf.all.rp_filter = 1 (strict)
   bool strict_port_preservation = false;  // nat.port_preservation = "strict"
-  bool fast_path = true;         // remembered paths; false walks the rules for every packet
+  bool fast_path = true;  // remembered paths; false walks the rules for every packet
 };
 
 }  // namespace postern::pipeline

@@ -1,0 +1,311 @@
+// A packet's life through the hooks, in netfilter's order (DESIGN.md section 2).
+//
+//   Ingress: raw, conntrack, mangle, nat PREROUTING -> route
+//     for us:     mangle, filter, nat INPUT, confirm          -> twin interface
+//     through us: TTL, MTU, mangle, filter FORWARD -> POSTROUTING -> wire
+//   Egress (from the host): raw, conntrack, mangle, nat, filter OUTPUT -> POSTROUTING -> wire
+//   POSTROUTING: mangle, nat, confirm
+//
+// Each step returns true when the packet goes on; otherwise it has finished the flight and
+// consumed the packet.
+#include "dataplane/net/checksum.h"
+#include "dataplane/pipeline/address_check.h"
+#include "dataplane/pipeline/pipeline_impl.h"
+
+namespace postern::pipeline {
+
+using net::DropReason;
+using net::Hook;
+using net::Table;
+using net::Verdict;
+using route::RouteKind;
+
+void Pipeline::Impl::Ingress(net::Packet* packet, const Known& known, net::Time now) {
+  Flight f;
+  f.packet = packet;
+  f.now = now;
+  f.in = packet->in_port;
+  f.path = BeginPath();
+
+  TryRemembered(f, known);
+  if (!Prerouting(f, known)) return;
+  if (!RouteInput(f)) return;
+  if (f.route.kind == RouteKind::kUnicast) {
+    ForwardPath(f);
+  } else {
+    InputPath(f);
+  }
+}
+
+bool Pipeline::Impl::Prerouting(Flight& f, const Known& known) {
+  return Chain(f, Table::kRaw, Hook::kPrerouting) && Track(f, Hook::kPrerouting, known) &&
+         StillRemembered(f) && Chain(f, Table::kMangle, Hook::kPrerouting) &&
+         NatHook(f, Hook::kPrerouting);
+}
+
+bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
+  f.tracked = true;
+  if (f.ct.info == ctrack::CtInfo::kUntracked) return true;
+  const bool fresh = known.looked_up && known.table_changes == table_changes_;
+  const ctrack::TrackResult result =
+      tracker_.Track(*f.packet, hook, f.now, fresh, fresh ? known.value : ctrack::TableValue{});
+  if (result.hand_to >= 0) {
+    // Another worker holds the connection (a remote entry). What raw counted there will be counted
+    // again by that worker, so nothing is counted here.
+    HandOverToOwner(f.packet,
+                    f.source == Source::kHost ? HandoffKind::kFromHost : HandoffKind::kReceived,
+                    static_cast<unsigned>(result.hand_to));
+    return false;
+  }
+  f.ct = result.ct;
+  f.unconfirmed = f.ct.connection != nullptr && !f.ct.connection->Has(ctrack::kConfirmed);
+  f.confirmed_before = f.ct.connection != nullptr && !f.unconfirmed;
+  if (result.verdict == Verdict::kAccept) return true;
+  if (context_.events != nullptr) context_.events->OnTrouble(result.reason, f.now);
+  FinishDrop(f, result.reason);
+  return false;
+}
+
+bool Pipeline::Impl::RouteInput(Flight& f) {
+  net::Packet& packet = *f.packet;
+  const net::Family family = packet.ip.family;
+  const bool local_source = routes().IsLocal(family, packet.ip.source);
+  const DropReason refused = CheckOnRouting(packet, local_source);
+  if (refused != DropReason::kNone) {
+    FinishDrop(f, refused);
+    return false;
+  }
+  f.route = routes().Lookup(family, packet.ip.destination, packet.in_port);
+  if (snapshot_->reverse_path_filter && family == net::Family::kIpv4 &&
+      f.route.kind != RouteKind::kMulticast) {
+    const route::RouteResult back = routes().Lookup(family, packet.ip.source, packet.in_port);
+    if (back.kind != RouteKind::kUnicast || back.port != packet.in_port) {
+      FinishDrop(f, DropReason::kReversePath);
+      return false;
+    }
+  }
+  if (f.route.kind == RouteKind::kUnreachable) {
+    const bool v4 = family == net::Family::kIpv4;
+    SendError(f, v4 ? route::IcmpError{net::kIcmpUnreachable, 0, 0}
+                    : route::IcmpError{net::kIcmpv6Unreachable, 0, 0});
+    FinishDrop(f, DropReason::kNoRoute);
+    return false;
+  }
+  if (f.route.kind == RouteKind::kUnicast &&
+      !(family == net::Family::kIpv4 ? snapshot_->forward_ipv4 : snapshot_->forward_ipv6)) {
+    FinishDrop(f, DropReason::kForwardingDisabled);
+    return false;
+  }
+  return true;
+}
+
+void Pipeline::Impl::InputPath(Flight& f) {
+  if (!Chain(f, Table::kMangle, Hook::kInput) || !Chain(f, Table::kFilter, Hook::kInput) ||
+      !NatHook(f, Hook::kInput) || !Confirm(f)) {
+    return;
+  }
+  net::Packet* packet = f.packet;
+  const net::PortId twin = packet->in_port;
+  Finish(f, Verdict::kAccept, DropReason::kNone);
+  if (packet->ip.protocol == net::kProtoIcmpv6 && neighbors_.HandleNd(*packet, f.now, false)) {
+    CopyToOtherWorkers(*packet);
+    context_.io->pool()->Free(packet);
+    return;
+  }
+  Deliver(packet, twin);
+}
+
+void Pipeline::Impl::ForwardPath(Flight& f) {
+  f.out = f.route.port;
+  if (!ForwardChecks(f) || !Chain(f, Table::kMangle, Hook::kForward) ||
+      !Chain(f, Table::kFilter, Hook::kForward) || !Postrouting(f)) {
+    return;
+  }
+  net::Packet* packet = f.packet;
+  const route::RouteResult route = f.route;
+  Finish(f, Verdict::kAccept, DropReason::kNone);
+  SendOut(packet, route, f.now);
+}
+
+// ip_forward and ip6_forward: what is refused before the FORWARD hooks see the packet, and
+// the TTL, which they see already lowered.
+bool Pipeline::Impl::ForwardChecks(Flight& f) {
+  net::Packet& packet = *f.packet;
+  const bool v4 = packet.ip.family == net::Family::kIpv4;
+  const auto* ethernet = packet.At<net::EthernetHeader>(0);
+  if (ethernet->destination.IsMulticast()) {
+    FinishDrop(f, DropReason::kBroadcast);
+    return false;
+  }
+  if (!v4 && net::IsLinkLocal(packet.ip.family, packet.ip.source)) {
+    SendError(f, {net::kIcmpv6Unreachable, 2, 0});  // beyond scope of source address
+    FinishDrop(f, DropReason::kMartianSource);
+    return false;
+  }
+  if (packet.ip.ttl <= 1) {
+    SendError(f, {v4 ? net::kIcmpTimeExceeded : net::kIcmpv6TimeExceeded, 0, 0});
+    FinishDrop(f, DropReason::kTtlExpired);
+    return false;
+  }
+  const uint32_t mtu = PathMtu(f.route);
+  const bool reassembled = packet.largest_fragment != 0;
+  if (packet.ip.l3_length > mtu) {
+    const bool may_fragment =
+        v4 ? !packet.ip.dont_fragment || (reassembled && packet.largest_df_fragment <= mtu)
+           : reassembled && packet.largest_fragment <= mtu;
+    if (!may_fragment) {
+      SendError(f, v4 ? route::IcmpError{net::kIcmpUnreachable, 4, mtu}
+                      : route::IcmpError{net::kIcmpv6PacketTooBig, 0, mtu});
+      FinishDrop(f, DropReason::kPacketTooBig);
+      return false;
+    }
+  }
+  --packet.ip.ttl;
+  if (v4) {
+    auto* header = packet.At<net::Ipv4Header>(packet.ip.l3_offset);
+    const uint16_t before = static_cast<uint16_t>((header->ttl << 8) | header->protocol);
+    header->ttl = packet.ip.ttl;
+    header->checksum =
+        net::UpdateChecksum(header->checksum.Host(), before, static_cast<uint16_t>(before - 0x100));
+  } else {
+    packet.At<net::Ipv6Header>(packet.ip.l3_offset)->hop_limit = packet.ip.ttl;
+  }
+  return true;
+}
+
+void Pipeline::Impl::OutputPath(Flight& f) {
+  const net::Family family = f.packet->ip.family;
+  const net::IpAddress destination = f.packet->ip.destination;
+  const uint32_t mark = f.packet->mark;
+  if (!Chain(f, Table::kMangle, Hook::kOutput) || !NatHook(f, Hook::kOutput) ||
+      !Chain(f, Table::kFilter, Hook::kOutput)) {
+    return;
+  }
+  // ip_route_me_harder: a changed destination is routed again; every OUTPUT chain saw the first
+  // way.
+  if (f.packet->ip.destination != destination || f.packet->mark != mark) {
+    f.route = routes().Lookup(family, f.packet->ip.destination, f.out);
+    f.out = f.route.port;
+    if (f.route.kind == RouteKind::kUnreachable) {
+      FinishDrop(f, DropReason::kNoRoute);
+      return;
+    }
+  }
+  if (!Postrouting(f)) return;
+  net::Packet* packet = f.packet;
+  const route::RouteResult route = f.route;
+  const net::Time now = f.now;
+  Finish(f, Verdict::kAccept, DropReason::kNone);
+  if (route.kind == RouteKind::kLocal) {
+    Deliver(packet, route.port);
+  } else {
+    SendOut(packet, route, now);
+  }
+}
+
+bool Pipeline::Impl::Postrouting(Flight& f) {
+  return Chain(f, Table::kMangle, Hook::kPostrouting) && NatHook(f, Hook::kPostrouting) &&
+         Confirm(f);
+}
+
+bool Pipeline::Impl::Confirm(Flight& f) {
+  // A reply-direction packet of an unconfirmed connection is one that Postern made (an error, a
+  // reset): the packet that began the connection has been refused.
+  if (!f.unconfirmed || ctrack::IsReply(f.ct.info)) return true;
+  DropReason reason = DropReason::kConntrackClash;
+  if (!tracker_.Confirm(f.ct, f.now, &reason)) {
+    if (f.nat_exhausted) {
+      reason = DropReason::kNatExhausted;
+      ++stats_.nat_exhausted;
+    }
+    if (context_.events != nullptr) context_.events->OnTrouble(reason, f.now);
+    FinishDrop(f, reason);
+    return false;
+  }
+  f.unconfirmed = false;
+  const ctrack::Connection& connection = *f.ct.connection;
+  if (connection.Has(ctrack::kSrcNatDone)) {
+    if (const auto translated = net::Mirror(connection.reply())) {
+      sources_.Insert(connection.original(), *translated, &connection);
+    }
+  }
+  const unsigned owner = context_.owners->OwnerOf(connection.reply());
+  if (owner != context_.worker) {
+    context_.io->SendRemoteEntry(
+        owner, {connection.reply(), static_cast<uint16_t>(context_.worker), true});
+  }
+  return true;
+}
+
+rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {
+  rules::WalkContext context;
+  context.packet = f.packet;
+  context.ct = &f.ct;
+  context.hook = hook;
+  context.in = hook == Hook::kOutput || hook == Hook::kPostrouting ? net::kNoPort : f.in;
+  context.out = hook == Hook::kPrerouting || hook == Hook::kInput ? net::kNoPort : f.out;
+  context.now = f.now;
+  context.rng = &rng_;
+  context.worker = &worker_rules();
+  context.log = this;
+  context.extensions = this;
+  context.path = f.path;
+  f.counted_bytes = f.packet->ip.l3_length;
+  return rules().Walk(table, context);
+}
+
+bool Pipeline::Impl::Chain(Flight& f, Table table, Hook hook) {
+  if (f.remembered != rules::kNoPath) return true;
+  if (!rules().HasTable(f.packet->ip.family, table)) return true;
+  const rules::WalkResult result = Walk(f, table, hook);
+  if (result.verdict == Verdict::kAccept) return true;
+  Refused(f, hook, result);
+  return false;
+}
+
+void Pipeline::Impl::Refused(Flight& f, Hook hook, const rules::WalkResult& result) {
+  if (result.verdict == Verdict::kReject) {
+    Reject(f, hook, result.reject);
+    FinishDrop(f, DropReason::kRuleReject, Verdict::kReject);
+    return;
+  }
+  FinishDrop(f, result.reason);
+}
+
+void Pipeline::Impl::Finish(Flight& f, Verdict verdict, DropReason reason) {
+  const uint64_t bytes = f.counted_bytes != 0 ? f.counted_bytes : uint64_t{f.packet->ip.l3_length};
+  if (f.remembered != rules::kNoPath) {
+    worker_rules().CountPath(f.remembered, 1, bytes);
+  } else {
+    if (verdict == Verdict::kAccept) Remember(f);
+    if (f.path->size > 0) worker_rules().CountPacket(*f.path, bytes);
+  }
+  if (context_.observer != nullptr && f.source != Source::kSelf) Observe(f, verdict, reason);
+  if (f.unconfirmed && f.source != Source::kSelf) {
+    tracker_.Release(f.ct);
+    f.ct = {};
+    f.unconfirmed = false;
+  }
+}
+
+void Pipeline::Impl::Observe(Flight& f, Verdict verdict, DropReason reason) {
+  Outcome outcome;
+  outcome.verdict = verdict;
+  outcome.reason = reason;
+  outcome.ct = f.ct;
+  outcome.tracked = f.tracked;
+  outcome.remembered = f.remembered != rules::kNoPath;
+  if (outcome.remembered) {
+    const auto path = worker_rules().Path(f.remembered);
+    f.path->Clear();
+    for (const rules::RuleId rule : path) f.path->rules[f.path->size++] = rule;
+  }
+  context_.observer->OnOutcome(*f.packet, outcome, *f.path);
+}
+
+void Pipeline::Impl::FinishDrop(Flight& f, DropReason reason, Verdict verdict) {
+  Finish(f, verdict, reason);
+  Drop(f.packet, reason);
+}
+
+}  // namespace postern::pipeline

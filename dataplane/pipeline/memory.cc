@@ -1,0 +1,114 @@
+// Remembered paths: the fast path as a cache of the rules (DESIGN.md section 4).
+//
+// A connection keeps, per direction, the path that its last packet took and a key of everything
+// that the path depended on. A later packet with the same key raises the path's one counter instead
+// of walking. Conntrack, translation, TTL and routing are done for every packet; only the walks are
+// saved.
+//
+// Invariant: a packet follows a remembered path only if walking would raise the same counters and
+// give the same verdict. So it must belong to a confirmed connection, be no ICMP error, reach the
+// same hooks (its TTL and size let it pass), and nothing that it depends on may have changed:
+//   the snapshot (rules, routes, ports)  PathMemo::generation
+//   in port, ctinfo, status bits         PathMemo::key
+//   TCP flags, where a rule read them    PathMemo::key
+#include <algorithm>
+
+#include "dataplane/pipeline/pipeline_impl.h"
+
+namespace postern::pipeline {
+namespace {
+
+using ctrack::CtInfo;
+
+// Key layout: in port 0-6, ctinfo 7-9, status bits 10-21, TCP flags 22-29, flags matter 30.
+constexpr uint32_t kPortMask = 0x7f;
+constexpr unsigned kInfoShift = 7;
+constexpr unsigned kStatusShift = 10;
+constexpr unsigned kFlagsShift = 22;
+constexpr uint32_t kFlagsMatter = 1U << 30;
+constexpr uint32_t kFlagsMask = 0xffU << kFlagsShift;
+// Status bits that a rule can read (--ctstatus, --ctstate SNAT,DNAT).
+constexpr uint32_t kReadableStatus = ctrack::kExpected | ctrack::kSeenReply | ctrack::kAssured |
+                                     ctrack::kConfirmed | ctrack::kSrcNat | ctrack::kDstNat;
+
+uint32_t EntryKey(const net::Packet& packet, uint32_t flags_matter) {
+  uint32_t key = (packet.in_port & kPortMask) | flags_matter;
+  if (flags_matter != 0) key |= uint32_t{packet.ip.tcp_flags} << kFlagsShift;
+  return key;
+}
+
+uint32_t FullKey(const Flight& f, uint32_t flags_matter) {
+  return EntryKey(*f.packet, flags_matter) | (static_cast<uint32_t>(f.ct.info) << kInfoShift) |
+         ((f.ct.connection->status & kReadableStatus) << kStatusShift);
+}
+constexpr uint32_t kEntryMask = kPortMask | kFlagsMatter | kFlagsMask;
+
+// Such a packet might leave its way before its last hook.
+bool MightBeRefused(const Flight& f) {
+  const net::Packet& packet = *f.packet;
+  const auto* ethernet = packet.At<net::EthernetHeader>(0);
+  return packet.ip.ttl <= 1 || packet.largest_fragment != 0 || packet.ip.has_options ||
+         ethernet == nullptr || ethernet->destination.IsMulticast();
+}
+
+}  // namespace
+
+// Before raw: the parts of the key that are known without conntrack. The raw table can't see more.
+void Pipeline::Impl::TryRemembered(Flight& f, const Known& known) {
+  if (!snapshot_->fast_path || !known.looked_up || known.table_changes != table_changes_) return;
+  ctrack::Connection* connection = known.value.connection();
+  if (connection == nullptr || MightBeRefused(f)) return;
+  const ctrack::PathMemo& memo = connection->path[static_cast<size_t>(known.value.direction())];
+  if (memo.path == rules::kNoPath || memo.generation != snapshot_->generation) return;
+  if (f.packet->ip.l3_length > memo.max_length) return;
+  if (EntryKey(*f.packet, memo.key & kFlagsMatter) != (memo.key & kEntryMask)) return;
+  f.remembered = memo.path;
+}
+
+// After conntrack: the rest of the key. Where it differs, the packet walks; the raw table, whose
+// answer is known (it passed, tracked), is walked for its counters.
+bool Pipeline::Impl::StillRemembered(Flight& f) {
+  if (f.remembered == rules::kNoPath) return true;
+  if (f.ct.connection != nullptr && !f.unconfirmed &&
+      (f.ct.info == CtInfo::kEstablished || f.ct.info == CtInfo::kEstablishedReply ||
+       f.ct.info == CtInfo::kNew)) {
+    const ctrack::PathMemo& memo =
+        f.ct.connection->path[static_cast<size_t>(ctrack::DirectionOf(f.ct.info))];
+    if (memo.path == f.remembered && memo.generation == snapshot_->generation &&
+        memo.key == FullKey(f, memo.key & kFlagsMatter)) {
+      return true;
+    }
+  }
+  f.remembered = rules::kNoPath;
+  const ctrack::CtRef tracked = f.ct;
+  f.ct = {};
+  const bool passed = Chain(f, net::Table::kRaw, net::Hook::kPrerouting);
+  f.ct = tracked;
+  return passed;
+}
+
+void Pipeline::Impl::Remember(const Flight& f) {
+  constexpr uint16_t kAllowed = rules::kDependsTcpFlags | rules::kDependsCtStatus;
+  if (!snapshot_->fast_path || f.ct.connection == nullptr || f.unconfirmed || f.nat_walked ||
+      f.source != Source::kPort || f.path->overflow || (f.path->depends & ~kAllowed) != 0 ||
+      MightBeRefused(f) || !f.confirmed_before) {
+    return;
+  }
+  if (f.ct.info != CtInfo::kEstablished && f.ct.info != CtInfo::kEstablishedReply &&
+      f.ct.info != CtInfo::kNew) {
+    return;
+  }
+  const rules::PathId path = worker_rules().Intern({f.path->rules, f.path->size});
+  if (path == rules::kNoPath) return;
+  ctrack::PathMemo& memo =
+      f.ct.connection->path[static_cast<size_t>(ctrack::DirectionOf(f.ct.info))];
+  const uint32_t flags_matter = (f.path->depends & rules::kDependsTcpFlags) != 0 ? kFlagsMatter : 0;
+  memo.path = path;
+  memo.generation = snapshot_->generation;
+  memo.key = FullKey(f, flags_matter);
+  memo.max_length = static_cast<uint16_t>(f.route.kind == route::RouteKind::kUnicast
+                                              ? std::min<uint32_t>(PathMtu(f.route), 65535)
+                                              : 65535);
+}
+
+}  // namespace postern::pipeline

@@ -1,0 +1,191 @@
+// The nat table (first packets) and the translation of every packet: nf_nat_inet_fn.
+#include "dataplane/net/parse.h"
+#include "dataplane/pipeline/pipeline_impl.h"
+#include "nat/rewrite.h"
+
+namespace postern::pipeline {
+namespace {
+
+using ctrack::CtInfo;
+using net::Hook;
+using net::Manip;
+
+// HOOK2MANIP: sources change on the way out (and in, to us), destinations before routing.
+constexpr Manip ManipAt(Hook hook) {
+  return hook == Hook::kPostrouting || hook == Hook::kInput ? Manip::kSource : Manip::kDestination;
+}
+
+constexpr uint32_t DoneBit(Manip manip) {
+  return manip == Manip::kSource ? ctrack::kSrcNatDone : ctrack::kDstNatDone;
+}
+
+// The status bit that says whether packets of this direction change here: a reply undoes at the
+// destination what the original direction had done to its source.
+constexpr uint32_t TranslationBit(Manip manip, net::Direction direction) {
+  const bool source = (manip == Manip::kSource) == (direction == net::Direction::kOriginal);
+  return source ? ctrack::kSrcNat : ctrack::kDstNat;
+}
+
+class TableOracle final : public nat::TupleOracle {
+ public:
+  TableOracle(ctrack::Tracker* tracker, const net::OwnerMap* owners, unsigned worker,
+              const ctrack::Connection* connection, net::Time now)
+      : tracker_(tracker), owners_(owners), worker_(worker), connection_(connection), now_(now) {}
+
+  bool Taken(const net::Tuple& reply) override {
+    return tracker_->TupleTaken(reply, connection_, now_);
+  }
+  bool Suits(const net::Tuple& reply) override { return owners_->OwnerOf(reply) == worker_; }
+
+ private:
+  ctrack::Tracker* tracker_;
+  const net::OwnerMap* owners_;
+  unsigned worker_;
+  const ctrack::Connection* connection_;
+  net::Time now_;
+};
+
+bool IsIcmp(const net::ParsedPacket& ip) {
+  return ip.protocol == (ip.family == net::Family::kIpv4 ? net::kProtoIcmp : net::kProtoIcmpv6);
+}
+
+}  // namespace
+
+bool Pipeline::Impl::NatHook(Flight& f, Hook hook) {
+  // Packets that belong to no connection are never translated.
+  if (f.ct.connection == nullptr) return true;
+  if (!rules().HasTable(f.packet->ip.family, net::Table::kNat)) {
+    // The table may be gone while translated connections live on.
+    const bool error = f.ct.info == CtInfo::kRelated || f.ct.info == CtInfo::kRelatedReply;
+    return error && IsIcmp(f.packet->ip) ? TranslateIcmpError(f, hook) : TranslatePacket(f, hook);
+  }
+  ctrack::Connection& connection = *f.ct.connection;
+  const bool related = f.ct.info == CtInfo::kRelated || f.ct.info == CtInfo::kRelatedReply;
+  if (related && IsIcmp(f.packet->ip)) return TranslateIcmpError(f, hook);
+  const bool first = related || f.ct.info == CtInfo::kNew;
+  if (first && (connection.status & DoneBit(ManipAt(hook))) == 0) {
+    if (!NatChain(f, hook)) return false;
+  } else if (hook == Hook::kPostrouting && connection.masquerade_port != net::kNoPort &&
+             !ctrack::IsReply(f.ct.info) && connection.masquerade_port != f.out) {
+    // nf_nat_oif_changed: the way out moved to another port, so the address is wrong.
+    ctrack::Connection* gone = f.ct.connection;
+    f.ct = {};
+    FinishDrop(f, net::DropReason::kNatFailed);
+    tracker_.Destroy(gone, now_);
+    return false;
+  }
+  return TranslatePacket(f, hook);
+}
+
+bool Pipeline::Impl::NatChain(Flight& f, Hook hook) {
+  f.nat_walked = true;
+  const Manip manip = ManipAt(hook);
+  const rules::WalkResult result = Walk(f, net::Table::kNat, hook);
+  if (result.verdict != net::Verdict::kAccept) {
+    Refused(f, hook, result);
+    return false;
+  }
+  net::NatRange range;
+  if (result.nat != nullptr) {
+    range = *result.nat;
+    if (!BindingFor(f, result, &range)) return false;
+    if (result.masquerade && !f.ct.connection->Has(ctrack::kConfirmed)) {
+      f.ct.connection->masquerade_port = f.out;
+    }
+    return SetupNat(f, manip, range);
+  }
+  // nf_nat_alloc_null_binding: the same address, so that only a clash moves the port.
+  const net::Tuple& reply = f.ct.connection->reply();
+  range.has_address = true;
+  range.first_address = manip == Manip::kSource ? reply.destination : reply.source;
+  range.last_address = range.first_address;
+  return SetupNat(f, manip, range);
+}
+
+// MASQUERADE and REDIRECT take their address from the port.
+bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range) {
+  if (!result.masquerade && !result.redirect) return true;
+  const net::Family family = f.packet->ip.family;
+  std::optional<net::IpAddress> address;
+  if (result.masquerade) {
+    address = routes().SourceFor(f.out, family, f.route.next_hop);
+  } else if (f.in != net::kNoPort) {
+    address = routes().FirstAddress(f.in, family);
+  } else {
+    // nf_nat_redirect at OUTPUT: the loopback address.
+    address = family == net::Family::kIpv4 ? net::IpAddress::V4(0x7f000001)
+                                           : *net::ParseAddress(net::Family::kIpv6, "::1");
+  }
+  if (!address) {
+    FinishDrop(f, net::DropReason::kNatFailed);
+    return false;
+  }
+  range->has_address = true;
+  range->first_address = *address;
+  range->last_address = *address;
+  return true;
+}
+
+bool Pipeline::Impl::SetupNat(Flight& f, Manip manip, const net::NatRange& range) {
+  ctrack::Connection& connection = *f.ct.connection;
+  // nf_nat_setup_info: a confirmed connection's translation is never decided again.
+  if (connection.Has(ctrack::kConfirmed)) return true;
+  const auto current = net::Mirror(connection.reply());
+  if (!current) {
+    FinishDrop(f, net::DropReason::kNatFailed);
+    return false;
+  }
+  TableOracle oracle(&tracker_, context_.owners, context_.worker, &connection, f.now);
+  const nat::Choice choice = nat::ChooseTuple(*current, manip, range, &oracle, &sources_, &rng_,
+                                              snapshot_->strict_port_preservation);
+  f.nat_exhausted = f.nat_exhausted || choice.exhausted;
+  if (!(choice.tuple == *current)) {
+    const auto reply = net::Mirror(choice.tuple);
+    if (!reply) {
+      FinishDrop(f, net::DropReason::kNatFailed);
+      return false;
+    }
+    tracker_.AlterReply(&connection, *reply);
+    connection.status |= manip == Manip::kSource ? ctrack::kSrcNat : ctrack::kDstNat;
+  }
+  connection.status |= DoneBit(manip);
+  return true;
+}
+
+// nf_nat_packet.
+bool Pipeline::Impl::TranslatePacket(Flight& f, Hook hook) {
+  const ctrack::Connection& connection = *f.ct.connection;
+  const net::Direction direction = ctrack::DirectionOf(f.ct.info);
+  const Manip manip = ManipAt(hook);
+  if ((connection.status & TranslationBit(manip, direction)) == 0) return true;
+  const auto target = net::Mirror(connection.tuple(net::Opposite(direction)));
+  if (target && nat::Rewrite(f.packet, manip, *target)) return true;
+  FinishDrop(f, net::DropReason::kNatFailed);
+  return false;
+}
+
+// nf_nat_icmp_reply_translation.
+bool Pipeline::Impl::TranslateIcmpError(Flight& f, Hook hook) {
+  const ctrack::Connection& connection = *f.ct.connection;
+  const net::Direction direction = ctrack::DirectionOf(f.ct.info);
+  const Manip manip = ManipAt(hook);
+  const net::ParsedPacket& ip = f.packet->ip;
+  const uint8_t redirect =
+      ip.family == net::Family::kIpv4 ? net::kIcmpRedirect : net::kIcmpv6Redirect;
+  if (ip.icmp_type == redirect) {
+    // A redirect is only good where nothing is translated and both halves are decided.
+    constexpr uint32_t kDone = ctrack::kSrcNatDone | ctrack::kDstNatDone;
+    constexpr uint32_t kAny = ctrack::kSrcNat | ctrack::kDstNat;
+    if ((connection.status & kDone) != kDone || (connection.status & kAny) != 0) {
+      FinishDrop(f, net::DropReason::kNatFailed);
+      return false;
+    }
+  }
+  if ((connection.status & TranslationBit(manip, direction)) == 0) return true;
+  const auto target = net::Mirror(connection.tuple(net::Opposite(direction)));
+  if (target && nat::RewriteIcmpError(f.packet, manip, *target)) return true;
+  FinishDrop(f, net::DropReason::kNatFailed);
+  return false;
+}
+
+}  // namespace postern::pipeline

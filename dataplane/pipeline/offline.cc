@@ -1,0 +1,197 @@
+#include "dataplane/pipeline/offline.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/net/parse.h"
+
+namespace postern::pipeline {
+namespace {
+
+std::array<uint8_t, 16> TableKey(uint64_t seed) {
+  net::Rng rng(seed);
+  std::array<uint8_t, 16> key;
+  for (uint8_t& byte : key) byte = static_cast<uint8_t>(rng.Next());
+  return key;
+}
+
+uint16_t OwnerSeed(uint64_t seed) { return static_cast<uint16_t>(net::Rng(seed).Next() | 1); }
+
+}  // namespace
+
+class OfflineEngine::Io final : public PipelineIo {
+ public:
+  Io(OfflineEngine* engine, unsigned worker) : engine_(engine), worker_(worker) {}
+
+  void Transmit(net::Packet* packet) override {
+    PortStats& port = engine_->ports_[packet->out_port];
+    ++port.tx_packets;
+    port.tx_bytes += packet->length;
+    engine_->output_->OnTransmit(packet->out_port, *packet);
+    engine_->pool_.Free(packet);
+  }
+  void ToHost(net::PortId twin, net::Packet* packet) override {
+    engine_->output_->OnHost(twin, *packet);
+    engine_->pool_.Free(packet);
+  }
+  void Handoff(unsigned worker, HandoffKind kind, net::Packet* packet) override {
+    engine_->handovers_.push_back({worker, kind, *packet});
+  }
+  void SendRemoteEntry(unsigned worker, const RemoteEntry& message) override;
+  net::BufferPool* pool() override { return &engine_->pool_; }
+
+ private:
+  OfflineEngine* engine_;
+  [[maybe_unused]] unsigned worker_;
+};
+
+struct OfflineEngine::Worker {
+  Worker(OfflineEngine* engine, unsigned number, EventSink* events, PacketObserver* observer)
+      : table(2 * size_t{engine->options_.connections}, TableKey(engine->options_.seed)),
+        connections(engine->options_.connections),
+        io(engine, number),
+        pipeline({.worker = number,
+                  .owners = &engine->owners_,
+                  .table = &table,
+                  .pool = &connections,
+                  .shared = &engine->shared_,
+                  .io = &io,
+                  .events = events,
+                  .observer = observer,
+                  .seed = engine->options_.seed + number,
+                  .assume_neighbors = engine->options_.assume_neighbors,
+                  .promiscuous_ports = engine->options_.promiscuous_ports}) {}
+
+  ctrack::MemoryTable table;
+  ctrack::ConnectionPool connections;
+  Io io;
+  Pipeline pipeline;
+  uint64_t handoffs_in = 0;
+};
+
+void OfflineEngine::Io::SendRemoteEntry(unsigned worker, const RemoteEntry& message) {
+  engine_->workers_[worker]->pipeline.ReceiveRemoteEntry(message, engine_->now_);
+}
+
+OfflineEngine::OfflineEngine(const Options& options, OfflineOutput* output, EventSink* events,
+                             PacketObserver* observer)
+    : options_(options),
+      output_(output),
+      rng_(options.seed ^ 0x617272697661),
+      owners_(OwnerSeed(options.seed), options.workers),
+      ports_(options.port_names.size()) {
+  for (size_t i = 0; i < ports_.size(); ++i) {
+    ports_[i].name = options.port_names[i];
+    ports_[i].link_up = true;
+  }
+  for (unsigned i = 0; i < options.workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(this, i, events, observer));
+  }
+}
+
+OfflineEngine::~OfflineEngine() {
+  for (Handover& handover : handovers_) pool_.Free(&handover.packet);
+}
+
+bool OfflineEngine::MakePacket(std::span<const uint8_t> frame, net::Packet* packet) {
+  if (!pool_.Allocate(static_cast<uint32_t>(frame.size()), packet)) return false;
+  if (!frame.empty()) std::memcpy(packet->data, frame.data(), frame.size());
+  return true;
+}
+
+unsigned OfflineEngine::ArrivalWorker(const net::Packet& packet) {
+  if (workers_.size() == 1) return 0;
+  if (options_.arrival == Arrival::kRandom) {
+    return rng_.Below(static_cast<uint32_t>(workers_.size()));
+  }
+  net::Packet parsed = packet;
+  if (net::Parse(&parsed).kind != net::FrameKind::kIp) return 0;
+  const auto tuple = net::TupleOf(parsed.ip);
+  return tuple ? owners_.OwnerOf(*tuple) : 0;
+}
+
+void OfflineEngine::Inject(net::PortId port, std::span<const uint8_t> frame, net::Time now) {
+  AdvanceTo(now);
+  net::Packet packet;
+  if (!MakePacket(frame, &packet)) return;
+  packet.in_port = port;
+  ++ports_[port].rx_packets;
+  ports_[port].rx_bytes += frame.size();
+  workers_[ArrivalWorker(packet)]->pipeline.Receive({&packet, 1}, now);
+  DrainHandovers();
+}
+
+void OfflineEngine::InjectHost(net::PortId port, std::span<const uint8_t> frame, net::Time now) {
+  AdvanceTo(now);
+  net::Packet packet;
+  if (!MakePacket(frame, &packet)) return;
+  packet.out_port = port;
+  workers_[ArrivalWorker(packet)]->pipeline.ReceiveHost(&packet, now);
+  DrainHandovers();
+}
+
+void OfflineEngine::DrainHandovers() {
+  while (!handovers_.empty()) {
+    Handover next = handovers_.front();
+    handovers_.pop_front();
+    Worker& worker = *workers_[next.worker];
+    ++worker.handoffs_in;
+    worker.pipeline.ReceiveHandoff(&next.packet, next.kind, now_);
+  }
+}
+
+// A worker ticks every millisecond; where nothing happens between two packets, as many ticks as
+// it takes to sweep the whole pool come to the same.
+void OfflineEngine::AdvanceTo(net::Time now) {
+  if (now <= now_) return;
+  constexpr uint64_t kSlotsPerTick = 256;
+  for (auto& worker : workers_) {
+    const uint64_t elapsed = (now - now_) / net::kMillisecond + 1;
+    const uint64_t enough = worker->connections.high_water() / kSlotsPerTick + 1;
+    for (uint64_t i = std::min(elapsed, enough); i > 0; --i) worker->pipeline.Tick(now);
+  }
+  now_ = now;
+  DrainHandovers();
+}
+
+std::unique_ptr<Snapshot> OfflineEngine::Publish(std::unique_ptr<Snapshot> next) {
+  for (auto& worker : workers_) worker->pipeline.Adopt(next.get());
+  std::swap(snapshot_, next);
+  return next;
+}
+
+void OfflineEngine::Run(unsigned worker, WorkerCommand* command) {
+  while (!command->Step(workers_[worker]->pipeline, now_)) {
+  }
+}
+
+std::vector<PortStats> OfflineEngine::Ports() {
+  std::vector<PortStats> ports = ports_;
+  for (const auto& worker : workers_) {
+    const PipelineStats& stats = worker->pipeline.stats();
+    for (size_t port = 0; port < ports.size(); ++port) {
+      for (size_t reason = 0; reason < net::kDropReasonCount; ++reason) {
+        ports[port].drops[reason] += stats.drops[port][reason];
+      }
+    }
+  }
+  return ports;
+}
+
+std::vector<WorkerStats> OfflineEngine::Workers() {
+  std::vector<WorkerStats> all;
+  for (const auto& worker : workers_) {
+    WorkerStats stats;
+    const PipelineStats& counted = worker->pipeline.stats();
+    stats.packets = counted.packets;
+    stats.handoffs_out = counted.handoffs_out;
+    stats.handoffs_in = worker->handoffs_in;
+    stats.nat_exhausted = counted.nat_exhausted;
+    stats.conntrack = worker->pipeline.tracker().stats();
+    stats.connections = static_cast<uint32_t>(worker->pipeline.tracker().size());
+    all.push_back(stats);
+  }
+  return all;
+}
+
+}  // namespace postern::pipeline

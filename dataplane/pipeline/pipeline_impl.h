@@ -1,0 +1,163 @@
+// The inside of Pipeline. Its methods are spread over the files by the part of a packet's life
+// that they tell:
+//
+//   receive.cc    link layer, parsing, reassembly, whose packet is it, lookup in bulk
+//   hooks.cc      the hooks in netfilter's order, from PREROUTING to confirm
+//   nat_hook.cc   the nat table and the translation of packets
+//   memory.cc     remembered paths (DESIGN.md section 4)
+//   egress.cc     fragmentation, neighbours, ports and twins
+//   self.cc       what Postern itself sends: ICMP errors, resets
+//   host_side.cc  what the host's kernel sends through its twin interfaces
+//
+// Invariant: a Packet* that is passed to a method that "consumes" it ends in the PipelineIo, in a
+// queue (neighbour, reassembly) or in Drop(), exactly once. An unconfirmed connection belongs to
+// the one flight that made it and is released in Finish() if it wasn't confirmed.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "dataplane/pipeline/flight.h"
+#include "dataplane/pipeline/pipeline.h"
+#include "dataplane/route/fragment.h"
+#include "dataplane/route/icmp_error.h"
+#include "dataplane/route/neighbor_table.h"
+#include "nat/binding.h"
+#include "nat/source_map.h"
+
+namespace postern::pipeline {
+
+class Pipeline::Impl final : private ctrack::ConnectionObserver,
+                             private route::NeighborSink,
+                             private route::FragmentSink,
+                             private route::FragmentEmitter,
+                             private rules::LogSink,
+                             private rules::ExtensionAllocator {
+ public:
+  explicit Impl(const Context& context);
+
+  void Adopt(const Snapshot* snapshot);
+  void Receive(std::span<net::Packet> packets, net::Time now);
+  void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);
+  void ReceiveRemoteEntry(const RemoteEntry& entry);
+  void ReceiveHost(net::Packet* packet, net::Time now);
+  void Tick(net::Time now);
+
+  const Snapshot* snapshot() const { return snapshot_; }
+  ctrack::Tracker& tracker() { return tracker_; }
+  const PipelineStats& stats() const { return stats_; }
+
+ private:
+  // What the table said about a packet's tuple, if it was asked.
+  struct Known {
+    bool looked_up = false;
+    ctrack::TableValue value;
+    uint64_t table_changes = 0;  // table_changes_ at the time
+  };
+
+  // ---- receive.cc ----
+  // True: go on with the packet. False: it was consumed (dropped, queued, handed over, ARP).
+  bool Admit(net::Packet* packet, net::Time now, bool choose_owner);
+  bool AcceptsFrame(const net::Packet& packet) const;
+  void HandleArp(net::Packet* packet, net::Time now);
+  void CopyToOtherWorkers(const net::Packet& packet);
+  bool ReassembleOrPass(net::Packet* packet, net::Time now, bool choose_owner);
+  unsigned OwnerOf(const net::Packet& packet) const;
+  bool HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner);
+
+  // ---- hooks.cc ----
+  void Ingress(net::Packet* packet, const Known& known, net::Time now);
+  bool Prerouting(Flight& f, const Known& known);
+  bool Track(Flight& f, net::Hook hook, const Known& known);
+  bool RouteInput(Flight& f);
+  void InputPath(Flight& f);
+  void ForwardPath(Flight& f);
+  bool ForwardChecks(Flight& f);
+  void OutputPath(Flight& f);
+  bool Postrouting(Flight& f);
+  bool Confirm(Flight& f);
+  // Walks a built-in chain; true when the packet goes on. Otherwise the flight is finished.
+  bool Chain(Flight& f, net::Table table, net::Hook hook);
+  rules::WalkResult Walk(Flight& f, net::Table table, net::Hook hook);
+  void Refused(Flight& f, net::Hook hook, const rules::WalkResult& result);
+  // The end of a flight whose packet goes on to the wire or the host (the caller then sends it).
+  void Finish(Flight& f, net::Verdict verdict, net::DropReason reason);
+  void Observe(Flight& f, net::Verdict verdict, net::DropReason reason);
+  // Finishes and drops the packet.
+  void FinishDrop(Flight& f, net::DropReason reason, net::Verdict verdict = net::Verdict::kDrop);
+
+  // ---- nat_hook.cc ----
+  bool NatHook(Flight& f, net::Hook hook);
+  bool NatChain(Flight& f, net::Hook hook);
+  bool SetupNat(Flight& f, net::Manip manip, const net::NatRange& range);
+  bool BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range);
+  bool TranslatePacket(Flight& f, net::Hook hook);
+  bool TranslateIcmpError(Flight& f, net::Hook hook);
+
+  // ---- memory.cc ----
+  void TryRemembered(Flight& f, const Known& known);
+  bool StillRemembered(Flight& f);
+  void Remember(const Flight& f);
+
+  // ---- egress.cc ----
+  void SendOut(net::Packet* packet, const route::RouteResult& route, net::Time now);
+  void Deliver(net::Packet* packet, net::PortId twin);
+  uint32_t PathMtu(const route::RouteResult& route) const;
+  void Drop(net::Packet* packet, net::DropReason reason) override;
+
+  // ---- self.cc ----
+  void SendError(const Flight& about, const route::IcmpError& what);
+  void SendReset(const Flight& about, net::Hook hook);
+  void Reject(Flight& f, net::Hook hook, rules::RejectWith with);
+  void SendOwn(net::Packet* packet, const Flight& about);
+  std::optional<net::IpAddress> ErrorSource(const Flight& about) const;
+  void ReverseToHost(net::Packet* packet, const Flight& about);
+
+  // ---- host_side.cc ----
+  void AnswerHostArp(net::Packet* packet);
+  bool AnswerHostNd(net::Packet* packet);
+  void Egress(net::Packet* packet, const Known& known, net::Time now);
+
+  // ---- seams (pipeline.cc) ----
+  void OnConnection(ctrack::ConnEvent event, uint32_t changes, const ctrack::Connection& connection,
+                    net::Time now) override;
+  void OnClosed(ctrack::Connection& connection) override;
+  void SendFrame(net::Packet* packet) override;
+  void Unresolved(net::Packet* packet) override;
+  void TimedOut(net::Packet* first) override;
+  void Emit(net::Packet* fragment) override;
+  void Log(const rules::LogTarget& target, const net::Packet& packet, net::Hook hook,
+           net::PortId in, net::PortId out, net::Time now) override;
+  ctrack::Extension* AllocateExtension(ctrack::Connection* connection) override;
+
+  const rules::RuleSet& rules() const { return *snapshot_->rules; }
+  const route::RouteTable& routes() const { return *snapshot_->routes; }
+  rules::WorkerRules& worker_rules() const { return *snapshot_->worker_rules[context_.worker]; }
+  rules::PathBuilder* BeginPath();
+
+  const Context context_;
+  const Snapshot* snapshot_ = nullptr;
+  net::Rng rng_;
+  ctrack::Tracker tracker_;
+  nat::SourceMap sources_;
+  route::NeighborTable neighbors_;
+  route::Reassembler reassembler_;
+  route::IcmpRateLimiter icmp_limiter_;
+
+  // A flight may start another one (an ICMP error about it); nothing goes deeper.
+  std::array<rules::PathBuilder, 2> paths_;
+  unsigned path_depth_ = 0;
+
+  net::Time now_ = 0;  // of the current call, for the seams that aren't told
+  net::Time last_tick_ = 0;
+  uint64_t table_changes_ =
+      0;  // inserts and removals: a bulk lookup's answer is good only between them
+  net::PortId fragment_out_ = net::kNoPort;  // while Fragment() emits
+  route::RouteResult fragment_route_;
+  bool fragment_to_host_ = false;
+  PipelineStats stats_;
+};
+
+}  // namespace postern::pipeline

@@ -1,0 +1,192 @@
+// From the wire to conntrack: link layer, parsing, reassembly, ownership, lookup in bulk.
+#include <cstring>
+
+#include "dataplane/net/parse.h"
+#include "dataplane/pipeline/address_check.h"
+#include "dataplane/pipeline/pipeline_impl.h"
+
+namespace postern::pipeline {
+namespace {
+
+// The tuple that decides who reassembles: addresses only, as RSS hashes fragments.
+net::Tuple AddressTuple(const net::ParsedPacket& ip) {
+  net::Tuple tuple;
+  tuple.family = ip.family;
+  tuple.source = ip.source;
+  tuple.destination = ip.destination;
+  return tuple;
+}
+
+bool IsErrorPacket(const net::ParsedPacket& ip) {
+  const bool icmp = ip.family == net::Family::kIpv4 ? ip.protocol == net::kProtoIcmp
+                                                    : ip.protocol == net::kProtoIcmpv6;
+  return icmp && ip.l4_valid && net::IsIcmpError(ip.family, ip.icmp_type);
+}
+
+}  // namespace
+
+void Pipeline::Impl::Receive(std::span<net::Packet> packets, net::Time now) {
+  now_ = now;
+  std::array<net::Packet*, kMaxBurst> admitted;
+  std::array<net::Tuple, kMaxBurst> tuples;
+  std::array<uint32_t, kMaxBurst> hashes;
+  std::array<ctrack::TableValue, kMaxBurst> values;
+  std::array<int, kMaxBurst> tuple_of;  // index into tuples, -1: none
+  size_t count = 0;
+  size_t tuple_count = 0;
+
+  stats_.packets += packets.size();
+  for (net::Packet& packet : packets) {
+    if (!Admit(&packet, now, true)) continue;
+    tuple_of[count] = -1;
+    if (const auto tuple = net::TupleOf(packet.ip)) {
+      tuple_of[count] = static_cast<int>(tuple_count);
+      tuples[tuple_count++] = *tuple;
+    }
+    admitted[count++] = &packet;
+  }
+
+  ctrack::ConnectionTable& table = tracker_.table();
+  table.HashBurst({tuples.data(), tuple_count}, {hashes.data(), tuple_count});
+  table.LookupBurst({tuples.data(), tuple_count}, {hashes.data(), tuple_count},
+                    {values.data(), tuple_count});
+  const uint64_t changes = table_changes_;
+  for (size_t i = 0; i < count; ++i) {
+    Known known;
+    known.table_changes = changes;
+    if (tuple_of[i] >= 0) {
+      known.looked_up = true;
+      known.value = values[static_cast<size_t>(tuple_of[i])];
+    }
+    Ingress(admitted[i], known, now);
+  }
+  tracker_.Reap();
+}
+
+bool Pipeline::Impl::AcceptsFrame(const net::Packet& packet) const {
+  const auto* ethernet = packet.At<net::EthernetHeader>(0);
+  if (ethernet == nullptr || ethernet->destination.IsMulticast()) return true;
+  if (((context_.promiscuous_ports >> packet.in_port) & 1) != 0) return true;
+  return ethernet->destination == routes().port(packet.in_port).mac;
+}
+
+bool Pipeline::Impl::Admit(net::Packet* packet, net::Time now, bool choose_owner) {
+  const net::ParseResult parsed = net::Parse(packet);
+  if (!AcceptsFrame(*packet)) {
+    Drop(packet, net::DropReason::kNotForUs);
+    return false;
+  }
+  if (parsed.kind == net::FrameKind::kArp) {
+    HandleArp(packet, now);
+    return false;
+  }
+  if (parsed.kind == net::FrameKind::kInvalid) {
+    Drop(packet, parsed.reason);
+    return false;
+  }
+  packet->length = packet->ip.l3_offset + packet->ip.l3_length;  // without Ethernet's padding
+  const net::DropReason refused = CheckOnArrival(packet->ip);
+  if (refused != net::DropReason::kNone) {
+    Drop(packet, refused);
+    return false;
+  }
+  if (packet->ip.fragment && !ReassembleOrPass(packet, now, choose_owner)) return false;
+  if (!choose_owner || context_.owners->workers() == 1) return true;
+  return !HandOverToOwner(packet, HandoffKind::kReceived, OwnerOf(*packet));
+}
+
+// nf_defrag runs before everything else, in PREROUTING and OUTPUT.
+bool Pipeline::Impl::ReassembleOrPass(net::Packet* packet, net::Time now, bool choose_owner) {
+  if (choose_owner && HandOverToOwner(packet, HandoffKind::kFragment,
+                                      context_.owners->OwnerOf(AddressTuple(packet->ip)))) {
+    return false;
+  }
+  return reassembler_.Add(packet, now);
+}
+
+unsigned Pipeline::Impl::OwnerOf(const net::Packet& packet) const {
+  if (IsErrorPacket(packet.ip)) {
+    if (const auto quoted = net::ParseQuoted(packet)) {
+      return context_.owners->OwnerOf(quoted->tuple);
+    }
+  } else if (const auto tuple = net::TupleOf(packet.ip)) {
+    return context_.owners->OwnerOf(*tuple);
+  }
+  return context_.owners->OwnerOf(AddressTuple(packet.ip));
+}
+
+bool Pipeline::Impl::HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner) {
+  if (owner == context_.worker) return false;
+  ++stats_.handoffs_out;
+  context_.io->Handoff(owner, kind, packet);
+  return true;
+}
+
+void Pipeline::Impl::HandleArp(net::Packet* packet, net::Time now) {
+  CopyToOtherWorkers(*packet);
+  neighbors_.HandleArp(packet, now, false);
+}
+
+// Every worker has its own neighbour table: what one learns, all learn.
+void Pipeline::Impl::CopyToOtherWorkers(const net::Packet& packet) {
+  for (unsigned worker = 0; worker < context_.owners->workers(); ++worker) {
+    if (worker == context_.worker) continue;
+    net::Packet copy;
+    if (!context_.io->pool()->Allocate(packet.length, &copy)) return;
+    std::memcpy(copy.data, packet.data, packet.length);
+    copy.in_port = packet.in_port;
+    context_.io->Handoff(worker, HandoffKind::kNeighborCopy, &copy);
+  }
+}
+
+void Pipeline::Impl::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now) {
+  now_ = now;
+  switch (kind) {
+    case HandoffKind::kNeighborCopy: {
+      const net::ParseResult parsed = net::Parse(packet);
+      if (parsed.kind == net::FrameKind::kArp) {
+        neighbors_.HandleArp(packet, now, true);
+        return;
+      }
+      if (parsed.kind == net::FrameKind::kIp) neighbors_.HandleNd(*packet, now, true);
+      context_.io->pool()->Free(packet);
+      return;
+    }
+    case HandoffKind::kFragment:
+      if (net::Parse(packet).kind != net::FrameKind::kIp) {
+        Drop(packet, net::DropReason::kFragmentInvalid);
+        return;
+      }
+      if (!reassembler_.Add(packet, now)) return;
+      if (HandOverToOwner(packet, HandoffKind::kReceived, OwnerOf(*packet))) return;
+      Ingress(packet, Known{}, now);
+      return;
+    case HandoffKind::kReceived:
+      // Parsed anew: the bytes are the truth, and the other worker's view isn't carried along.
+      if (!Admit(packet, now, false)) return;
+      Ingress(packet, Known{}, now);
+      return;
+    case HandoffKind::kFromHost:
+      if (net::Parse(packet).kind != net::FrameKind::kIp) {
+        Drop(packet, net::DropReason::kIpHeaderInvalid);
+        return;
+      }
+      Egress(packet, Known{}, now);
+      return;
+  }
+}
+
+void Pipeline::Impl::ReceiveRemoteEntry(const RemoteEntry& entry) {
+  ctrack::ConnectionTable& table = tracker_.table();
+  const uint32_t hash = table.Hash(entry.reply);
+  ++table_changes_;
+  if (entry.add) {
+    table.Insert(entry.reply, hash, ctrack::TableValue::Remote(entry.holder));
+    return;
+  }
+  // Only the holder's own entry may go: a local connection may have taken the tuple since.
+  const ctrack::TableValue value = table.Lookup(entry.reply, hash);
+  if (value.IsRemote() && value.worker() == entry.holder) table.Erase(entry.reply, hash);
+}
+
+}  // namespace postern::pipeline

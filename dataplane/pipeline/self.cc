@@ -1,0 +1,186 @@
+// What Postern itself sends about a packet: ICMP errors and resets.
+//
+// As in the kernel, such a packet is the appliance's own: it passes OUTPUT and
+// POSTROUTING, and it belongs to the connection of the packet that it is about
+// (nf_ct_attach), in the other direction, so that NAT translates what it quotes.
+#include "dataplane/net/checksum.h"
+#include "dataplane/pipeline/pipeline_impl.h"
+
+namespace postern::pipeline {
+namespace {
+
+using net::Family;
+
+struct RejectCode {
+  uint8_t type;
+  uint8_t code;
+};
+
+// The ICMP type and code of a --reject-with name (RFC 792, RFC 1812, RFC 4443).
+RejectCode CodeOf(rules::RejectWith with) {
+  switch (with) {
+    case rules::RejectWith::kIcmpNetUnreachable:
+      return {net::kIcmpUnreachable, 0};
+    case rules::RejectWith::kIcmpHostUnreachable:
+      return {net::kIcmpUnreachable, 1};
+    case rules::RejectWith::kIcmpProtoUnreachable:
+      return {net::kIcmpUnreachable, 2};
+    case rules::RejectWith::kIcmpPortUnreachable:
+      return {net::kIcmpUnreachable, 3};
+    case rules::RejectWith::kIcmpNetProhibited:
+      return {net::kIcmpUnreachable, 9};
+    case rules::RejectWith::kIcmpHostProhibited:
+      return {net::kIcmpUnreachable, 10};
+    case rules::RejectWith::kIcmpAdminProhibited:
+      return {net::kIcmpUnreachable, 13};
+    case rules::RejectWith::kIcmp6NoRoute:
+      return {net::kIcmpv6Unreachable, 0};
+    case rules::RejectWith::kIcmp6AdmProhibited:
+      return {net::kIcmpv6Unreachable, 1};
+    case rules::RejectWith::kIcmp6AddrUnreachable:
+      return {net::kIcmpv6Unreachable, 3};
+    case rules::RejectWith::kIcmp6PortUnreachable:
+      return {net::kIcmpv6Unreachable, 4};
+    case rules::RejectWith::kIcmp6PolicyFail:
+      return {net::kIcmpv6Unreachable, 5};
+    case rules::RejectWith::kIcmp6RejectRoute:
+      return {net::kIcmpv6Unreachable, 6};
+    case rules::RejectWith::kTcpReset:
+      break;
+  }
+  return {net::kIcmpUnreachable, 3};
+}
+
+// RFC 1191 and RFC 8201 depend on these: Linux never limits them.
+bool IsPathMtuError(Family family, const route::IcmpError& what) {
+  return family == Family::kIpv4 ? what.type == net::kIcmpUnreachable && what.code == 4
+                                 : what.type == net::kIcmpv6PacketTooBig;
+}
+
+}  // namespace
+
+void Pipeline::Impl::Reject(Flight& f, net::Hook hook, rules::RejectWith with) {
+  // Nothing is said about what Postern itself has sent.
+  if (f.source == Source::kSelf) return;
+  if (with == rules::RejectWith::kTcpReset) {
+    SendReset(f, hook);
+    return;
+  }
+  // nf_send_unreach: a packet with a bad checksum isn't answered.
+  if (!f.packet->checksum_verified && !net::TransportChecksumValid(*f.packet)) return;
+  const RejectCode code = CodeOf(with);
+  SendError(f, {code.type, code.code, 0});
+}
+
+void Pipeline::Impl::SendError(const Flight& about, const route::IcmpError& what) {
+  const net::Packet& packet = *about.packet;
+  if (about.source == Source::kSelf || !route::MayAnswerWithError(packet)) return;
+  if (about.source == Source::kPort) {
+    const auto* ethernet = packet.At<net::EthernetHeader>(0);
+    if (ethernet == nullptr || ethernet->destination.IsMulticast()) return;
+    if (about.route.kind == route::RouteKind::kBroadcast) return;
+  }
+  const auto source = ErrorSource(about);
+  if (!source) return;
+  if (!IsPathMtuError(packet.ip.family, what) &&
+      !icmp_limiter_.Allow(packet.ip.family, packet.ip.source, what.type, about.now)) {
+    return;
+  }
+  net::Packet error;
+  if (!route::BuildIcmpError(context_.io->pool(), packet, what, *source,
+                             static_cast<uint16_t>(rng_.Next()), &error)) {
+    return;
+  }
+  SendOwn(&error, about);
+}
+
+void Pipeline::Impl::SendReset(const Flight& about, net::Hook) {
+  net::Packet reset;
+  if (!route::BuildTcpReset(context_.io->pool(), *about.packet, static_cast<uint16_t>(rng_.Next()),
+                            &reset)) {
+    return;
+  }
+  SendOwn(&reset, about);
+}
+
+// icmp_send: a packet to us is answered from the address that it was for, another from the address
+// towards its sender.
+std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) const {
+  const net::ParsedPacket& ip = about.packet->ip;
+  if (about.source == Source::kPort && routes().IsLocal(ip.family, ip.destination)) {
+    return ip.destination;
+  }
+  const route::RouteResult back = routes().Lookup(ip.family, ip.source, about.packet->in_port);
+  if (back.kind == route::RouteKind::kLocal) return ip.source;
+  if (back.kind != route::RouteKind::kUnicast) return std::nullopt;
+  return routes().SourceFor(back.port, ip.family, back.next_hop);
+}
+
+// A host program's packet was refused: the answer goes straight back to its kernel.
+void Pipeline::Impl::ReverseToHost(net::Packet* packet, const Flight& about) {
+  packet->in_port = about.out;
+  Deliver(packet, about.out);
+}
+
+void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
+  if (about.source == Source::kHost) {
+    ReverseToHost(packet, about);
+    return;
+  }
+  ++path_depth_;
+  Flight f;
+  f.packet = packet;
+  f.now = about.now;
+  f.source = Source::kSelf;
+  f.path = BeginPath();
+  if (about.ct.connection != nullptr) {
+    f.ct.connection = about.ct.connection;
+    f.ct.info =
+        ctrack::IsReply(about.ct.info) ? ctrack::CtInfo::kRelated : ctrack::CtInfo::kRelatedReply;
+    f.tracked = true;
+  }
+  f.route = routes().Lookup(packet->ip.family, packet->ip.destination, about.packet->in_port);
+  f.out = f.route.port;
+  if (f.route.kind == route::RouteKind::kUnreachable) {
+    FinishDrop(f, net::DropReason::kNoRoute);
+  } else if (Chain(f, net::Table::kRaw, net::Hook::kOutput) &&
+             (f.tracked || Track(f, net::Hook::kOutput, Known{}))) {
+    OutputPath(f);
+  }
+  --path_depth_;
+}
+
+// NeighborSink: arp_error_report. The packet has left its connection behind; conntrack finds it
+// again by what the error quotes.
+void Pipeline::Impl::Unresolved(net::Packet* packet) {
+  Flight about;
+  about.packet = packet;
+  about.now = now_;
+  about.source = packet->in_port == net::kNoPort ? Source::kHost : Source::kPort;
+  about.out = packet->out_port;
+  about.route.kind = route::RouteKind::kUnicast;
+  SendError(about, packet->ip.family == Family::kIpv4
+                       ? route::IcmpError{net::kIcmpUnreachable, 1, 0}
+                       : route::IcmpError{net::kIcmpv6Unreachable, 3, 0});
+  if (context_.events != nullptr) {
+    context_.events->OnTrouble(net::DropReason::kNeighborUnresolved, now_);
+  }
+  Drop(packet, net::DropReason::kNeighborUnresolved);
+}
+
+// FragmentSink: ip_expire answers only for datagrams to the appliance itself; a router's conntrack
+// reassembles silently.
+void Pipeline::Impl::TimedOut(net::Packet* first) {
+  if (routes().IsLocal(first->ip.family, first->ip.destination)) {
+    Flight about;
+    about.packet = first;
+    about.now = now_;
+    about.route.kind = route::RouteKind::kLocal;
+    SendError(about, first->ip.family == Family::kIpv4
+                         ? route::IcmpError{net::kIcmpTimeExceeded, 1, 0}
+                         : route::IcmpError{net::kIcmpv6TimeExceeded, 1, 0});
+  }
+  Drop(first, net::DropReason::kFragmentTimeout);
+}
+
+}  // namespace postern::pipeline

@@ -10,8 +10,8 @@
 namespace postern::control::iptables {
 
 struct RestoreOptions {
-  bool counters = false;  // -c: take the counters that stand in the text
-  bool noflush = false;   // -n: add to what is there
+  bool counters = false;   // -c: take the counters that stand in the text
+  bool noflush = false;    // -n: add to what is there
   std::string only_table;  // -T: "" for all
 };
 

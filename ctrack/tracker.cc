@@ -66,17 +66,22 @@ TrackResult Tracker::Track(const net::Packet& packet, net::Hook hook, Time now, 
       return result;
     }
   }
-  const std::optional<Tuple> tuple = net::TupleOf(ip);
-  if (!tuple) return Invalid();
-
+  // The tuple is made only where it is needed: not for a packet of a connection that is known.
+  std::optional<Tuple> tuple;
   // A connection that died since the caller's bulk lookup may have a successor already.
   const bool died = known.connection() != nullptr && known.connection()->Has(kDying);
-  if (!looked_up || died) known = table_->Lookup(*tuple);
+  if (!looked_up || died) {
+    tuple = net::TupleOf(ip);
+    if (!tuple) return Invalid();
+    known = table_->Lookup(*tuple);
+  }
   for (;;) {
     if (known.IsRemote()) return HandTo(known.worker());
     Connection* connection = Living(known, now);
     const Direction direction = connection != nullptr ? known.direction() : Direction::kOriginal;
     if (connection == nullptr) {
+      if (!tuple) tuple = net::TupleOf(ip);
+      if (!tuple) return Invalid();
       bool full = false;
       connection = Create(*tuple, now, &full);
       if (connection == nullptr) return full ? Full() : Invalid();

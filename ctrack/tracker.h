@@ -130,7 +130,7 @@ class Tracker {
   bool ChecksumBad(const net::Packet& packet, net::Hook hook) const;
   // A new, unconfirmed connection, or null; then *full tells why.
   Connection* Create(const Tuple& tuple, Time now, bool* full);
-  // Applies the L4 tracker's answer. Null: the packet isn't the connection's (INVALID).
+  // Applies the L4 tracker's answer.
   TrackResult Settle(const net::Packet& packet, Connection* connection, CtInfo info,
                      const L4Result& result, Time now);
   void Refresh(const net::Packet& packet, Connection* connection, Direction direction,

@@ -1,96 +1,135 @@
+// All that can be a longest prefix match is in the FIB, local and broadcast addresses as host
+// routes, as in the kernel's local table. What depends on the link (link-local, multicast, the
+// limited broadcast) is answered before it.
 #include "dataplane/route/route_table.h"
 
-#include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
 
 namespace postern::route {
 namespace {
 
-IpAddress SubnetBroadcast(const Prefix& subnet) {
-  IpAddress address = subnet.address;
-  const IpAddress mask = net::PrefixMask(Family::kIpv4, subnet.length);
-  for (size_t i = 0; i < 4; ++i) {
-    address.bytes[i] = static_cast<uint8_t>(address.bytes[i] | ~mask.bytes[i]);
-  }
-  return address;
+constexpr uint32_t kLimitedBroadcast = 0xffffffff;
+constexpr uint16_t kNoIndex = 0xffff;
+
+// What a FIB entry leads to. Without a gateway the destination is the next hop.
+struct Hop {
+  RouteKind kind = RouteKind::kUnreachable;
+  PortId port = net::kNoPort;
+  std::optional<IpAddress> gateway;
+};
+
+using PrefixKey = std::tuple<Family, IpAddress, uint8_t>;
+
+PrefixKey KeyOf(Family family, const IpAddress& address, uint8_t length) {
+  return {family, address & net::PrefixMask(family, length), length};
 }
 
-unsigned Width(Family family) { return family == Family::kIpv4 ? 32 : 128; }
+uint8_t Width(Family family) { return family == Family::kIpv4 ? 32 : 128; }
+
+// The last address of an IPv4 subnet; nothing where the prefix leaves no room for one (RFC 3021).
+std::optional<IpAddress> SubnetBroadcast(const Prefix& subnet) {
+  if (subnet.family != Family::kIpv4 || subnet.length >= 31) return std::nullopt;
+  return IpAddress::V4(subnet.address.AsV4() |
+                       ~net::PrefixMask(Family::kIpv4, subnet.length).AsV4());
+}
 
 }  // namespace
 
-IpAddress LinkLocalAddress(const MacAddress& mac) {
-  IpAddress address;
-  auto& b = address.bytes;
-  b[0] = 0xfe;
-  b[1] = 0x80;
-  b[8] = mac.bytes[0] ^ 0x02;  // RFC 4291 appendix A: the universal bit is inverted
-  b[9] = mac.bytes[1];
-  b[10] = mac.bytes[2];
-  b[11] = 0xff;
-  b[12] = 0xfe;
-  b[13] = mac.bytes[3];
-  b[14] = mac.bytes[4];
-  b[15] = mac.bytes[5];
-  return address;
+struct RouteTable::Impl {
+  std::vector<PortConfig> ports;
+  std::vector<IpAddress> link_local;  // parallel to ports
+  std::vector<uint16_t> index_of;     // by PortId
+  const PortConfig nobody;
+  std::unique_ptr<Fib> fib;
+  std::vector<Hop> hops{1};  // FIB next hop n is hops[n]
+  uint32_t generation = 0;
+
+  uint16_t IndexOf(PortId id) const { return id < index_of.size() ? index_of[id] : kNoIndex; }
+  const PortConfig* Find(PortId id) const {
+    const uint16_t index = IndexOf(id);
+    return index == kNoIndex ? nullptr : &ports[index];
+  }
+  // The port has this IPv6 address, its link-local or a configured one.
+  bool HasOwn(uint16_t index, const IpAddress& address) const {
+    if (link_local[index] == address) return true;
+    for (const Prefix& own : ports[index].addresses) {
+      if (own.family == Family::kIpv6 && own.address == address) return true;
+    }
+    return false;
+  }
+  PortId PortTowards(Family family, const IpAddress& gateway) const;
+  void AddPorts(std::map<PrefixKey, Hop>* entries) const;
+  void FillFib(const std::vector<StaticRoute>& routes);
+  RouteResult LookupLinkLocal(const IpAddress& destination, PortId in_port) const;
+};
+
+// The port whose subnet holds `gateway`, the longest prefix first.
+PortId RouteTable::Impl::PortTowards(Family family, const IpAddress& gateway) const {
+  PortId best = net::kNoPort;
+  int best_length = -1;
+  for (const PortConfig& candidate : ports) {
+    for (const Prefix& own : candidate.addresses) {
+      if (own.family == family && own.length > best_length && own.Contains(gateway)) {
+        best = candidate.id;
+        best_length = own.length;
+      }
+    }
+  }
+  return best;
 }
 
-struct RouteTable::Impl {
-  struct NextHop {
-    RouteKind kind = RouteKind::kUnreachable;
-    PortId port = net::kNoPort;
-    bool connected = false;  // the destination itself is the next hop
-    IpAddress gateway;
-  };
-
-  void Add(const Prefix& prefix, const NextHop& hop) {
-    next_hops.push_back(hop);
-    fib->Add(prefix, static_cast<uint32_t>(next_hops.size() - 1));
-  }
-
-  void AddPort(const PortConfig& port) {
-    for (const Prefix& address : port.addresses) {
-      const auto width = static_cast<uint8_t>(Width(address.family));
-      Prefix subnet = address;
-      subnet.address = address.address & net::PrefixMask(address.family, address.length);
-      if (address.length < width) {
-        Add(subnet, {RouteKind::kUnicast, port.id, true, {}});
-      }
-      // RFC 3021: a /31 has no broadcast address.
-      if (address.family == Family::kIpv4 && address.length < 31) {
-        Add({Family::kIpv4, SubnetBroadcast(subnet), 32},
-            {RouteKind::kBroadcast, port.id, true, {}});
+// The kernel asks its local table first, and a subnet's own route stands before a static one.
+void RouteTable::Impl::AddPorts(std::map<PrefixKey, Hop>* entries) const {
+  std::map<PrefixKey, Hop> connected, broadcasts, local;
+  for (const PortConfig& p : ports) {
+    for (const Prefix& own : p.addresses) {
+      if (net::IsLinkLocal(own.family, own.address)) continue;  // per link: LookupLinkLocal
+      connected.emplace(KeyOf(own.family, own.address, own.length),
+                        Hop{RouteKind::kUnicast, p.id, std::nullopt});
+      local.emplace(KeyOf(own.family, own.address, Width(own.family)),
+                    Hop{RouteKind::kLocal, p.id, std::nullopt});
+      if (const auto broadcast = SubnetBroadcast(own)) {
+        broadcasts.emplace(KeyOf(own.family, *broadcast, 32),
+                           Hop{RouteKind::kBroadcast, p.id, std::nullopt});
       }
     }
   }
-
-  void AddStatic(const StaticRoute& route) {
-    NextHop hop{RouteKind::kUnicast, route.port, !route.via.has_value(), {}};
-    if (route.via) {
-      hop.gateway = *route.via;
-      if (hop.port == net::kNoPort) hop.port = PortTowards(route.prefix.family, *route.via);
-    }
-    if (hop.port == net::kNoPort) return;
-    Prefix prefix = route.prefix;
-    prefix.address = prefix.address & net::PrefixMask(prefix.family, prefix.length);
-    Add(prefix, hop);
+  for (const auto& layer : {connected, broadcasts, local}) {
+    for (const auto& [key, hop] : layer) (*entries)[key] = hop;
   }
+}
 
-  PortId PortTowards(Family family, const IpAddress& gateway) const {
-    for (const PortConfig& port : ports) {
-      for (const Prefix& address : port.addresses) {
-        if (address.family == family && address.Contains(gateway)) return port.id;
-      }
-    }
-    return net::kNoPort;
+void RouteTable::Impl::FillFib(const std::vector<StaticRoute>& routes) {
+  std::map<PrefixKey, Hop> entries;
+  for (const StaticRoute& route : routes) {
+    const Family family = route.prefix.family;
+    Hop hop{RouteKind::kUnicast, route.port, route.via};
+    if (hop.port == net::kNoPort && route.via) hop.port = PortTowards(family, *route.via);
+    if (Find(hop.port) == nullptr) continue;
+    // The first of two routes with one prefix counts.
+    entries.emplace(KeyOf(family, route.prefix.address, route.prefix.length), hop);
   }
+  AddPorts(&entries);
+  for (const auto& [key, hop] : entries) {
+    hops.push_back(hop);
+    fib->Add(Prefix{std::get<0>(key), std::get<1>(key), std::get<2>(key)},
+             static_cast<uint32_t>(hops.size() - 1));
+  }
+}
 
-  std::vector<PortConfig> ports;      // by PortId
-  std::vector<IpAddress> link_local;  // by PortId
-  const PortConfig no_port;
-  std::unique_ptr<Fib> fib;
-  std::vector<NextHop> next_hops{NextHop{}};  // by the Fib's number; 0 is none
-  uint32_t generation = 0;
-};
+RouteResult RouteTable::Impl::LookupLinkLocal(const IpAddress& destination, PortId in_port) const {
+  const uint16_t index = IndexOf(in_port);
+  if (index != kNoIndex) {
+    const RouteKind kind = HasOwn(index, destination) ? RouteKind::kLocal : RouteKind::kUnicast;
+    return {kind, in_port, destination};
+  }
+  for (uint16_t i = 0; i < ports.size(); ++i) {
+    if (HasOwn(i, destination)) return {RouteKind::kLocal, ports[i].id, destination};
+  }
+  return {};
+}
 
 RouteTable::RouteTable(std::vector<PortConfig> ports, std::vector<StaticRoute> routes,
                        std::unique_ptr<Fib> fib, uint32_t generation)
@@ -98,100 +137,104 @@ RouteTable::RouteTable(std::vector<PortConfig> ports, std::vector<StaticRoute> r
   impl_->ports = std::move(ports);
   impl_->fib = std::move(fib);
   impl_->generation = generation;
-  for (const PortConfig& port : impl_->ports) {
-    impl_->link_local.push_back(LinkLocalAddress(port.mac));
-    impl_->AddPort(port);
+  for (size_t i = 0; i < impl_->ports.size(); ++i) {
+    const PortConfig& config = impl_->ports[i];
+    impl_->link_local.push_back(LinkLocalAddress(config.mac));
+    if (impl_->index_of.size() <= config.id) impl_->index_of.resize(config.id + 1U, kNoIndex);
+    impl_->index_of[config.id] = static_cast<uint16_t>(i);
   }
-  for (const StaticRoute& route : routes) impl_->AddStatic(route);
-  // Last, so that nothing shadows them: addresses of the appliance itself.
-  for (const PortConfig& port : impl_->ports) {
-    for (const Prefix& address : port.addresses) {
-      const auto width = static_cast<uint8_t>(Width(address.family));
-      impl_->Add({address.family, address.address, width}, {RouteKind::kLocal, port.id, true, {}});
-    }
-  }
+  impl_->FillFib(routes);
 }
 
 RouteTable::~RouteTable() = default;
 
 RouteResult RouteTable::Lookup(Family family, const IpAddress& destination, PortId in_port) const {
-  RouteResult result;
-  result.next_hop = destination;
-  result.port = in_port;
-  if (net::IsMulticast(family, destination)) {
-    result.kind = RouteKind::kMulticast;
-    return result;
+  if (net::IsMulticast(family, destination)) return {RouteKind::kMulticast, in_port, destination};
+  if (family == Family::kIpv4) {
+    const uint32_t host_order = destination.AsV4();
+    if (host_order == kLimitedBroadcast) return {RouteKind::kBroadcast, in_port, destination};
+    if (host_order >> 24 == 0) return {};  // RFC 1122 3.2.1.3: "this network" is no destination
+  } else {
+    if (net::IsLinkLocal(family, destination)) return impl_->LookupLinkLocal(destination, in_port);
+    if (destination.IsZero()) return {};
   }
-  if (family == Family::kIpv4 && destination.AsV4() == 0xffffffff) {
-    result.kind = RouteKind::kBroadcast;
-    return result;
-  }
-  if (net::IsLinkLocal(family, destination)) {
-    if (in_port >= impl_->ports.size()) return {};
-    result.kind =
-        destination == impl_->link_local[in_port] ? RouteKind::kLocal : RouteKind::kUnicast;
-    return result;
-  }
-  const Impl::NextHop& hop = impl_->next_hops[impl_->fib->Lookup(family, destination)];
-  result.kind = hop.kind;
-  result.port = hop.port;
-  if (!hop.connected) result.next_hop = hop.gateway;
-  return result;
+  if (net::IsLoopback(family, destination)) return {};
+  const Hop& hop = impl_->hops[impl_->fib->Lookup(family, destination)];
+  return {hop.kind, hop.port, hop.gateway.value_or(destination)};
 }
 
 bool RouteTable::IsLocal(Family family, const IpAddress& address) const {
-  if (net::IsLinkLocal(family, address)) {
-    return std::find(impl_->link_local.begin(), impl_->link_local.end(), address) !=
-           impl_->link_local.end();
-  }
-  return impl_->next_hops[impl_->fib->Lookup(family, address)].kind == RouteKind::kLocal;
+  return Lookup(family, address).kind == RouteKind::kLocal;
 }
 
 bool RouteTable::IsLocalTo(PortId port_id, const IpAddress& address) const {
-  if (!HasPort(port_id)) return false;
-  if (address == impl_->link_local[port_id]) return true;
-  const auto& addresses = impl_->ports[port_id].addresses;
-  return std::any_of(addresses.begin(), addresses.end(),
-                     [&](const Prefix& own) { return own.address == address; });
+  const uint16_t index = impl_->IndexOf(port_id);
+  return index != kNoIndex && impl_->HasOwn(index, address);
 }
 
 bool RouteTable::IsOnLink(PortId port_id, Family family, const IpAddress& address) const {
-  if (net::IsLinkLocal(family, address)) return HasPort(port_id);
-  const Impl::NextHop& hop = impl_->next_hops[impl_->fib->Lookup(family, address)];
-  return hop.kind == RouteKind::kUnicast && hop.connected && hop.port == port_id;
+  const PortConfig* config = impl_->Find(port_id);
+  if (config == nullptr) return false;
+  if (net::IsLinkLocal(family, address)) return true;
+  for (const Prefix& own : config->addresses) {
+    if (own.family == family && own.Contains(address)) return true;
+  }
+  const RouteResult route = Lookup(family, address);
+  return route.kind == RouteKind::kUnicast && route.port == port_id && route.next_hop == address;
 }
 
+// inet_select_addr: the port's address on the next hop's subnet, else its first, else any other
+// port's first.
 std::optional<IpAddress> RouteTable::SourceFor(PortId port_id, Family family,
                                                const IpAddress& next_hop) const {
-  if (port_id >= impl_->ports.size()) return std::nullopt;
-  if (net::IsLinkLocal(family, next_hop)) {
-    // RFC 6724 rule 2: a link-local peer is spoken to from a link-local address.
-    return impl_->link_local[port_id];
+  const PortConfig* config = impl_->Find(port_id);
+  if (config == nullptr) return std::nullopt;
+  // A link-local gateway says nothing about the subnet, and what goes through it goes beyond the
+  // link: MASQUERADE must not choose a link-local source.
+  if (!net::IsLinkLocal(family, next_hop)) {
+    for (const Prefix& own : config->addresses) {
+      if (own.family == family && own.Contains(next_hop)) return own.address;
+    }
   }
-  for (const Prefix& address : impl_->ports[port_id].addresses) {
-    if (address.family == family && address.Contains(next_hop)) return address.address;
+  for (const Prefix& own : config->addresses) {
+    if (own.family == family && !net::IsLinkLocal(family, own.address)) return own.address;
   }
-  if (const auto first = FirstAddress(port_id, family)) return first;
-  // inet_select_addr: an unnumbered port borrows an address of another one.
-  for (const PortConfig& port : impl_->ports) {
-    if (const auto borrowed = FirstAddress(port.id, family)) return borrowed;
+  for (const PortConfig& other : impl_->ports) {
+    for (const Prefix& own : other.addresses) {
+      if (own.family == family && !net::IsLinkLocal(family, own.address)) return own.address;
+    }
   }
-  return std::nullopt;
+  return family == Family::kIpv6 ? FirstAddress(port_id, family) : std::nullopt;
 }
 
 std::optional<IpAddress> RouteTable::FirstAddress(PortId port_id, Family family) const {
-  if (port_id >= impl_->ports.size()) return std::nullopt;
-  for (const Prefix& address : impl_->ports[port_id].addresses) {
-    if (address.family == family) return address.address;
+  const uint16_t index = impl_->IndexOf(port_id);
+  if (index == kNoIndex) return std::nullopt;
+  for (const Prefix& own : impl_->ports[index].addresses) {
+    if (own.family == family) return own.address;
   }
-  return std::nullopt;
+  if (family == Family::kIpv4) return std::nullopt;
+  return impl_->link_local[index];
 }
 
 const std::vector<PortConfig>& RouteTable::ports() const { return impl_->ports; }
+
 const PortConfig& RouteTable::port(PortId id) const {
-  return HasPort(id) ? impl_->ports[id] : impl_->no_port;
+  const PortConfig* config = impl_->Find(id);
+  return config == nullptr ? impl_->nobody : *config;
 }
-bool RouteTable::HasPort(PortId id) const { return id < impl_->ports.size(); }
+
+bool RouteTable::HasPort(PortId id) const { return impl_->Find(id) != nullptr; }
+
 uint32_t RouteTable::generation() const { return impl_->generation; }
+
+// RFC 4291 appendix A: ff:fe in the middle, the universal/local bit turned.
+IpAddress LinkLocalAddress(const MacAddress& mac) {
+  const auto& m = mac.bytes;
+  IpAddress address;
+  address.bytes = {0xfe, 0x80, 0,    0,    0,    0,    0,   0, static_cast<uint8_t>(m[0] ^ 2),
+                   m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]};
+  return address;
+}
 
 }  // namespace postern::route

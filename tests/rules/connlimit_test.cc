@@ -134,6 +134,22 @@ TEST(Connlimit, CountsAPacketWithoutConnectionForItselfAlone) {
   EXPECT_FALSE(connections.Send(0)) << "nothing was left behind";
 }
 
+TEST(Connlimit, CountsTheAddressOfThePacketNotOfTheConnection) {
+  // A rule without --ctstate NEW meets replies too: they count for the server's address.
+  Walker walker(ModelOf().Input({RuleOf().With(Above(1))}));
+  Connections connections(&walker);
+  EXPECT_FALSE(connections.Open("192.0.2.1"));
+  EXPECT_FALSE(connections.Open("192.0.2.2"));
+  auto reply = TestPacket("198.51.100.2", "192.0.2.1").Tcp(80, 1024);
+  walker.ct = {&connections.At(0), ctrack::CtInfo::kEstablishedReply};
+  EXPECT_FALSE(walker.Matched(reply)) << "one for the server";
+  EXPECT_FALSE(walker.Matched(reply)) << "the same one";
+  walker.ct = {&connections.At(1), ctrack::CtInfo::kEstablishedReply};
+  EXPECT_TRUE(walker.Matched(reply)) << "two";
+  connections.End(0);
+  EXPECT_FALSE(walker.Matched(reply)) << "it took back both";
+}
+
 TEST(Connlimit, CountsEachRuleByItself) {
   Walker walker(ModelOf().Input({RuleOf().With(Above(0)), RuleOf().With(Above(1)),
                                  RuleOf().With(Above(1, 24)), RuleOf().With(Above(1, 24, true)),

@@ -22,7 +22,10 @@ constexpr unsigned kPollMicroseconds = 50;
 // Buffers that each worker may hold outside of the ports: its cache and what is in its rings.
 constexpr unsigned kMbufsAWorker = 1024;
 constexpr unsigned kBlocks = 128;
-constexpr uint16_t kLeastRoom = 2048;
+constexpr uint32_t kMostRoom = 65000;  // bytes of an mbuf: 16 bits count them
+// Frames of a port that has large ones, in flight: some share of memory_mb.
+constexpr unsigned kLeastLargeMbufs = 512;
+constexpr unsigned kMostLargeMbufs = 4096;
 
 int RunWorker(void* worker) {
   static_cast<Worker*>(worker)->Run();
@@ -59,7 +62,8 @@ net::Status CheckConfig(const RuntimeConfig& config) {
 
 }  // namespace
 
-Runtime::Runtime(const RuntimeConfig& config) : config_(config) {}
+Runtime::Runtime(const RuntimeConfig& config)
+    : config_(config), icmp_limiter_(config.seed ^ 0x69636d70) {}
 
 net::Result<std::unique_ptr<Runtime>> Runtime::Start(const RuntimeConfig& config) {
   if (net::Status status = CheckConfig(config); !status) return net::Error{status.error()};
@@ -94,27 +98,35 @@ net::Status Runtime::OpenPorts() {
 
 net::Status Runtime::MakeBuffers() {
   unsigned needed = kMbufsAWorker * static_cast<unsigned>(config_.workers.size());
-  uint16_t room = kLeastRoom;
+  BufferStore::Sizes sizes;
+  uint32_t large_room = 0;
   for (size_t i = 0; i < ports_.size(); ++i) {
     needed += ports_[i]->MbufsHeld();
     // Ethernet and two VLAN tags, and some bytes for a payload that grows.
     const uint32_t frame = config_.ports[i].mtu + 14U + 8 + 64;
-    room = static_cast<uint16_t>(std::max<uint32_t>(room, std::min(frame, 65000U)));
+    sizes.room = static_cast<uint16_t>(std::max<uint32_t>(sizes.room, std::min(frame, kMostRoom)));
+    large_room = std::max(large_room, ports_[i]->FrameRoom());
   }
   if (config_.mbufs < needed) {
     return net::Error{"mbufs: " + std::to_string(config_.mbufs) + " are too few; these ports and " +
                       "workers may hold " + std::to_string(needed) + " (or lower rx_descriptors " +
                       "and tx_descriptors)"};
   }
-  auto buffers = BufferStore::Create(config_.mbufs, room, kBlocks, SharesCpus());
+  sizes.mbufs = config_.mbufs;
+  if (large_room > sizes.room) {
+    sizes.large_mbufs = std::clamp(2 * config_.memory_mb, kLeastLargeMbufs, kMostLargeMbufs);
+    sizes.large_room = static_cast<uint16_t>(std::min(large_room, kMostRoom));
+  }
+  sizes.blocks = kBlocks;
+  sizes.preemptible = SharesCpus();
+  auto buffers = BufferStore::Create(sizes);
   if (!buffers) return net::Error{buffers.error()};
   buffers_ = std::move(*buffers);
-  auto mesh = HandoffMesh::Create(workers_.empty() ? static_cast<unsigned>(config_.workers.size())
-                                                   : workers());
+  auto mesh = HandoffMesh::Create(static_cast<unsigned>(config_.workers.size()));
   if (!mesh) return net::Error{mesh.error()};
   mesh_ = std::move(*mesh);
   for (const auto& port : ports_) {
-    net::Status status = port->Configure(config_, *owners_, buffers_->mbufs());
+    net::Status status = port->Configure(config_, *owners_, *buffers_);
     if (!status) return status;
   }
   return {};
@@ -145,6 +157,7 @@ net::Status Runtime::MakeWorkers() {
   world_.clock = &*clock_;
   world_.owners = &*owners_;
   world_.shared = &shared_;
+  world_.icmp_limiter = &icmp_limiter_;
   world_.ports = &ports_;
   world_.buffers = buffers_.get();
   world_.mesh = mesh_.get();

@@ -3,9 +3,9 @@
 // Life-cycle: Start brings everything up, but no packet is received before the first Publish.
 // Stop (or the destructor) ends the workers, sends what they still hold, closes the ports and the
 // EAL; what the workers know (connections, counters) can be read and commands run until the object
-// is destroyed. One Runtime at a time in a process. Nothing that it makes outlives the process,
-// however that ends.
-// Threads: the control thread, but for Now() and conntrack_entries(): any.
+// is destroyed. One Runtime a process (DPDK starts once). Nothing that it makes outlives the
+// process, however that ends. Threads: the control thread, but for Now() and conntrack_entries():
+// any.
 #pragma once
 
 #include <atomic>
@@ -82,6 +82,7 @@ class Runtime : public pipeline::Dataplane {
   WorkerWorld world_;
 
   ctrack::SharedCount shared_;
+  route::IcmpRateLimiter icmp_limiter_;
   std::atomic<const pipeline::Snapshot*> published_{nullptr};
   std::atomic<bool> stop_{false};
   std::atomic<bool> wants_connections_{false};

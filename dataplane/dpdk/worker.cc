@@ -61,6 +61,7 @@ net::Result<std::unique_ptr<Worker>> Worker::Create(const WorkerWorld& world, un
   context.table = worker->table_.get();
   context.pool = worker->pool_.get();
   context.shared = world.shared;
+  context.icmp_limiter = world.icmp_limiter;
   context.io = &worker->io_;
   context.events = worker->events_.get();
   context.seed = world.seed + index;

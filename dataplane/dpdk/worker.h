@@ -37,6 +37,7 @@ struct WorkerWorld {
   const Clock* clock = nullptr;
   const net::OwnerMap* owners = nullptr;
   ctrack::SharedCount* shared = nullptr;
+  route::IcmpRateLimiter* icmp_limiter = nullptr;
   const std::vector<std::unique_ptr<Port>>* ports = nullptr;
   const BufferStore* buffers = nullptr;
   HandoffMesh* mesh = nullptr;

@@ -88,9 +88,9 @@ class EventSink {
 struct Outcome {
   net::Verdict verdict = net::Verdict::kDrop;
   net::DropReason reason = net::DropReason::kNone;
-  ctrack::CtRef ct;      // valid during the call
-  bool tracked = false;  // conntrack saw it (ct.info means something)
-  bool remembered = false;   // it followed a remembered path instead of walking
+  ctrack::CtRef ct;         // valid during the call
+  bool tracked = false;     // conntrack saw it (ct.info means something)
+  bool remembered = false;  // it followed a remembered path instead of walking
 };
 
 class PacketObserver {

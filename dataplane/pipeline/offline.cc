@@ -55,6 +55,7 @@ struct OfflineEngine::Worker {
                   .table = &table,
                   .pool = &connections,
                   .shared = &engine->shared_,
+                  .icmp_limiter = &engine->icmp_limiter_,
                   .io = &io,
                   .events = events,
                   .observer = observer,
@@ -79,6 +80,7 @@ OfflineEngine::OfflineEngine(const Options& options, OfflineOutput* output, Even
       output_(output),
       rng_(options.seed ^ 0x617272697661),
       owners_(OwnerSeed(options.seed), options.workers),
+      icmp_limiter_(options.seed ^ 0x69636d70),
       ports_(options.port_names.size()) {
   for (size_t i = 0; i < ports_.size(); ++i) {
     ports_[i].name = options.port_names[i];

@@ -81,6 +81,7 @@ class OfflineEngine final : public Dataplane {
   net::Rng rng_;
   net::OwnerMap owners_;
   ctrack::SharedCount shared_;
+  route::IcmpRateLimiter icmp_limiter_;
   HeapPool pool_;
   std::deque<Handover> handovers_;
   std::vector<PortStats> ports_;

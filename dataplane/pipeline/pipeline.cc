@@ -30,8 +30,7 @@ Pipeline::Impl::Impl(const Context& context)
       tracker_(context.table, context.pool, context.shared, this, context.seed ^ 0x7472616b),
       sources_(context.source_map_capacity, context.seed ^ 0x736e6174),
       neighbors_(NeighborSettingsFor(context), context.io->pool(), this, context.seed ^ 0x617270),
-      reassembler_(route::ReassemblySettings{}, context.io->pool(), this),
-      icmp_limiter_(context.seed ^ 0x69636d70) {}
+      reassembler_(route::ReassemblySettings{}, context.io->pool(), this) {}
 
 void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   snapshot_ = snapshot;

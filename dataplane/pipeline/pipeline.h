@@ -16,6 +16,7 @@
 #include "dataplane/net/packet.h"
 #include "dataplane/pipeline/io.h"
 #include "dataplane/pipeline/snapshot.h"
+#include "dataplane/route/icmp_error.h"
 
 namespace postern::pipeline {
 
@@ -39,6 +40,7 @@ class Pipeline {
     ctrack::ConnectionTable* table = nullptr;
     ctrack::ConnectionPool* pool = nullptr;
     ctrack::SharedCount* shared = nullptr;
+    route::IcmpRateLimiter* icmp_limiter = nullptr;  // shared by all workers
     PipelineIo* io = nullptr;
     EventSink* events = nullptr;
     PacketObserver* observer = nullptr;  // null in the daemon unless tracing

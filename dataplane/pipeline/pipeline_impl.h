@@ -144,7 +144,6 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   nat::SourceMap sources_;
   route::NeighborTable neighbors_;
   route::Reassembler reassembler_;
-  route::IcmpRateLimiter icmp_limiter_;
 
   // A flight may start another one (an ICMP error about it); nothing goes deeper.
   std::array<rules::PathBuilder, 2> paths_;

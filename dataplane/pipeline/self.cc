@@ -83,7 +83,7 @@ void Pipeline::Impl::SendError(const Flight& about, const route::IcmpError& what
   const auto source = ErrorSource(about);
   if (!source) return;
   if (!IsPathMtuError(packet.ip.family, what) &&
-      !icmp_limiter_.Allow(packet.ip.family, packet.ip.source, what.type, about.now)) {
+      !context_.icmp_limiter->Allow(packet.ip.family, packet.ip.source, what.type, about.now)) {
     return;
   }
   net::Packet error;

@@ -1,6 +1,7 @@
 // ICMP and ICMPv6 errors that the appliance itself sends, and TCP resets for REJECT.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "dataplane/net/packet.h"
@@ -41,7 +42,8 @@ bool BuildTcpReset(net::BufferPool* pool, const net::Packet& offending, uint16_t
 // of icmp_ratemask and icmpv6_ratemask are limited, and never the messages of path MTU discovery.
 //
 // Fixed room: a destination has four buckets to live in, and the one unused for longest gives way.
-// One thread.
+// Any thread: the workers share one, so that their number doesn't show in what is sent. A flag
+// guards it for the few instructions of a decision.
 class IcmpRateLimiter {
  public:
   explicit IcmpRateLimiter(uint64_t seed);
@@ -59,10 +61,12 @@ class IcmpRateLimiter {
   static constexpr size_t kWays = 4;
   static constexpr size_t kBuckets = 1024;
 
+  bool Decide(net::Family family, const net::IpAddress& destination, net::Time now);
   bool AllowGlobally(net::Time now);
   bool AllowTo(net::Family family, const net::IpAddress& destination, net::Time now);
   Bucket& BucketOf(const net::IpAddress& destination, net::Time now);
 
+  std::atomic_flag busy_;
   net::Rng rng_;
   uint64_t hash_key_;
   bool started_ = false;

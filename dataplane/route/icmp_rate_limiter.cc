@@ -29,6 +29,14 @@ IcmpRateLimiter::IcmpRateLimiter(uint64_t seed) : rng_(seed), hash_key_(rng_.Nex
 bool IcmpRateLimiter::Allow(Family family, const net::IpAddress& destination, uint8_t type,
                             net::Time now) {
   if (!IsLimited(family, type)) return true;
+  while (busy_.test_and_set(std::memory_order_acquire)) {
+  }
+  const bool allowed = Decide(family, destination, now);
+  busy_.clear(std::memory_order_release);
+  return allowed;
+}
+
+bool IcmpRateLimiter::Decide(Family family, const net::IpAddress& destination, net::Time now) {
   // In this order: a destination's token isn't spent on a message that the whole forbids.
   return AllowGlobally(now) && AllowTo(family, destination, now);
 }

@@ -93,8 +93,12 @@ void LoadRules(World* world) {
   rules::Rule notrack = MakeRule(rules::NotrackTarget{}, {DestinationPort(net::kProtoTcp, 5005)});
   prerouting.rules = {Proto(net::kProtoTcp, notrack)};
 
-  world->Chain(Table::kNat, "PREROUTING").rules = {
-      From("wan0", Proto(net::kProtoTcp, MakeRule(rules::DnatTarget{RangeTo("192.168.1.10")})))};
+  // Only what is for the router itself: a translated port that clashed would be chosen by chance.
+  rules::Rule dnat =
+      From("wan0", Proto(net::kProtoTcp, MakeRule(rules::DnatTarget{RangeTo("192.168.1.99")})));
+  dnat.ip.destination = {*net::ParseAddress(net::Family::kIpv4, "203.0.113.2"),
+                         net::PrefixMask(net::Family::kIpv4, 32), false};
+  world->Chain(Table::kNat, "PREROUTING").rules = {dnat};
 
   rules::TcpMatch rst;
   rst.flag_mask = net::kTcpRst;
@@ -159,10 +163,23 @@ Answers RunWith(const World::Options& options, const std::vector<Frame>& frames)
   return answers;
 }
 
+std::string InHex(const std::vector<Sent>& sent) {
+  std::string text;
+  for (const Sent& one : sent) {
+    text += (one.host ? "host " : "port ") + std::to_string(one.port) + ":";
+    for (const uint8_t byte : one.frame) {
+      constexpr char kDigits[] = "0123456789abcdef";
+      text += {kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 void ExpectSame(const Answers& expected, const Answers& got) {
   ASSERT_EQ(expected.sent.size(), got.sent.size());
   for (size_t i = 0; i < expected.sent.size(); ++i) {
-    ASSERT_EQ(expected.sent[i], got.sent[i]) << "packet " << i + 1;
+    ASSERT_EQ(InHex(expected.sent[i]), InHex(got.sent[i])) << "packet " << i + 1;
   }
   EXPECT_EQ(expected.totals, got.totals);
   EXPECT_EQ(expected.connections, got.connections);

@@ -31,8 +31,16 @@ std::string Absolute(const std::string& config_file, const std::string& path) {
   return (std::filesystem::path(config_file).parent_path() / path).string();
 }
 
+// A group that isn't there stands at the file's beginning.
+ConfigPlace PlaceOf(const Setting* setting, GroupReader& root) {
+  if (setting == nullptr) return {root.errors()->main_file(), 1};
+  return {root.errors()->FileOf(*setting), static_cast<int>(setting->getSourceLine())};
+}
+
 void ReadSystem(GroupReader* root, Config* config) {
-  GroupReader reader(root->Group("system"), "system", root->errors());
+  const Setting* group = root->Group("system");
+  GroupReader reader(group, "system", root->errors());
+  config->system.place = PlaceOf(group, *root);
   SystemConfig& system = config->system;
   if (const Setting* s = reader.Text("control_socket", &system.control_socket); s != nullptr) {
     system.control_socket = Absolute(config->file, system.control_socket);
@@ -56,7 +64,9 @@ void ReadSystem(GroupReader* root, Config* config) {
 }
 
 void ReadDataplane(GroupReader* root, Config* config) {
-  GroupReader reader(root->Group("dataplane"), "dataplane", root->errors());
+  const Setting* group = root->Group("dataplane");
+  GroupReader reader(group, "dataplane", root->errors());
+  config->dataplane.place = PlaceOf(group, *root);
   DataplaneConfig& dataplane = config->dataplane;
   if (const Setting* s = reader.Numbers("workers", 0, kMaxCpu, &dataplane.workers); s != nullptr) {
     if (s->getLength() == 0) reader.Error(*s, "workers", "must have at least one CPU");
@@ -213,6 +223,9 @@ void ReadLog(GroupReader* root, Config* config) {
                 {"daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5",
                  "local6", "local7"},
                 &config->log.facility);
+  if (const Setting* s = reader.Text("identifier", &config->log.identifier); s != nullptr) {
+    if (config->log.identifier.empty()) reader.Error(*s, "identifier", "must not be empty");
+  }
   reader.Finish();
 }
 
@@ -260,6 +273,13 @@ std::optional<Config> Guarded(const std::string& file, std::vector<std::string>*
 }
 
 }  // namespace
+
+bool DataplaneConfig::SameAs(const DataplaneConfig& o) const {
+  return workers == o.workers && main_core == o.main_core && hugepages == o.hugepages &&
+         memory_mb == o.memory_mb && mbufs == o.mbufs && rx_descriptors == o.rx_descriptors &&
+         tx_descriptors == o.tx_descriptors && burst == o.burst && eal_args == o.eal_args &&
+         idle == o.idle;
+}
 
 std::vector<std::string> Config::PortNames() const {
   std::vector<std::string> names;

@@ -24,7 +24,12 @@ struct SystemConfig {
   std::string control_socket = "/run/postern/postern.sock";
   std::string metrics = "127.0.0.1:9797";  // "": none; port 0: any free one
   std::string state_dir = "/var/lib/postern";
-  friend bool operator==(const SystemConfig&, const SystemConfig&) = default;
+  ConfigPlace place;
+  // Same settings, wherever they stand.
+  bool SameAs(const SystemConfig& other) const {
+    return control_socket == other.control_socket && metrics == other.metrics &&
+           state_dir == other.state_dir;
+  }
 };
 
 enum class IdleMode : uint8_t {
@@ -44,7 +49,9 @@ struct DataplaneConfig {
   unsigned burst = 32;
   std::vector<std::string> eal_args;
   IdleMode idle = IdleMode::kAuto;
-  friend bool operator==(const DataplaneConfig&, const DataplaneConfig&) = default;
+  ConfigPlace place;
+  // Same settings, wherever they stand.
+  bool SameAs(const DataplaneConfig& other) const;
 };
 
 struct PortSettings {
@@ -78,8 +85,9 @@ struct RuleFiles {
 };
 
 struct LogConfig {
-  std::string rules_file;           // LOG lines go to this file; "": to syslog
-  std::string facility = "daemon";  // of syslog
+  std::string rules_file;             // LOG lines go to this file; "": to syslog
+  std::string facility = "daemon";    // of syslog
+  std::string identifier = "kernel";  // the tag before each line
   friend bool operator==(const LogConfig&, const LogConfig&) = default;
 };
 

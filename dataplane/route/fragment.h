@@ -56,9 +56,10 @@ class Reassembler {
 
 // Cuts an IPv4 datagram (or, for one that came in fragments, an IPv6 one) into fragments of at most
 // `mtu` bytes of l3 (68 for IPv4, 1280 for IPv6 at least), each given to `emitter` with an own
-// buffer, parsed; frees the datagram. False, the packet untouched: no buffer. `ipv6_id`: the
-// identification to use for IPv6. A DF bit stays on the fragments, as in Linux, which sends a
-// reassembled DF datagram so; whether a DF datagram may be cut at all is the caller's business.
+// buffer, parsed; frees the datagram. False, the packet untouched: no buffer, or headers that leave
+// no room within the MTU. `ipv6_id`: the identification to use for IPv6. A DF bit stays on the
+// fragments, as in Linux, which sends a reassembled DF datagram so; whether a DF datagram may be
+// cut at all is the caller's business.
 class FragmentEmitter {
  public:
   virtual ~FragmentEmitter() = default;

@@ -62,7 +62,7 @@ Plan MakePlan(const Packet& packet, uint16_t mtu) {
   }
   plan.payload = packet.ip.l3_length - plan.header;
   const uint32_t overhead = plan.header + plan.fragment_header;
-  plan.piece = std::max<uint32_t>((mtu > overhead ? mtu - overhead : 0) & ~7U, 8);
+  plan.piece = (mtu > overhead ? mtu - overhead : 0) & ~7U;
   return plan;
 }
 
@@ -142,6 +142,7 @@ bool Cut(net::BufferPool* pool, const Packet& datagram, const Plan& plan, uint32
 bool Fragment(net::BufferPool* pool, net::Packet* packet, uint16_t mtu, uint32_t ipv6_id,
               FragmentEmitter* emitter) {
   const Plan plan = MakePlan(*packet, mtu);
+  if (plan.piece == 0) return false;  // headers alone fill the MTU (ip6_fragment: fail_toobig)
   std::array<Packet, kBatch> batch;
   uint32_t offset = 0;
   // The first batch is made before anything is sent: almost every datagram is whole then.

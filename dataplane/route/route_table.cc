@@ -41,7 +41,7 @@ struct RouteTable::Impl {
   std::vector<PortConfig> ports;
   std::vector<IpAddress> link_local;  // parallel to ports
   std::vector<uint16_t> index_of;     // by PortId
-  const PortConfig nobody;
+  const PortConfig nobody{};
   std::unique_ptr<Fib> fib;
   std::vector<Hop> hops{1};  // FIB next hop n is hops[n]
   uint32_t generation = 0;

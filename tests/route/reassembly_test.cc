@@ -389,6 +389,19 @@ TEST(FragmentTest, Ipv6FragmentHeaderFollowsRoutingAndHopByHop) {
   }
 }
 
+TEST(FragmentTest, HeadersThatFillTheMtuCannotBeCut) {
+  Fixture f;
+  Bytes options(128 * 8 - 1, 0);
+  options[0] = 127;  // units of 8 bytes behind the first
+  net::Packet packet = f.pool.Take(Whole(false, 9, 3000)
+                                       .Extension(net::kProtoHopByHop, options)
+                                       .Extension(net::kProtoRouting, options));
+  Collector out;
+  EXPECT_FALSE(Fragment(&f.pool, &packet, 1500, 0, &out));
+  EXPECT_TRUE(out.fragments.empty());
+  f.pool.Free(&packet);
+}
+
 TEST(FragmentTest, WithoutBuffersTheDatagramIsUntouched) {
   Fixture f;
   net::Packet packet = f.pool.Take(Whole(true, 9, 3000));

@@ -63,9 +63,10 @@ int RunEdit(const CommandIo& io, Firewall* firewall) {
   std::string output;
   try {
     const ParsedCommand command = ParseCommandLine(context, io.arguments);
+    if (!command.warnings.empty()) io.error(command.warnings);
     rules::Model model = firewall->Rules();
     Editor editor(&model.family(context.family), &output);
-    editor.Apply(command, {}, false);
+    editor.Apply(command, {});
     if (!output.empty()) io.out(output);
     if (!editor.changed()) return 0;
     const bool zeroes = (command.verbs & (kZero | kZeroNumber)) != 0;

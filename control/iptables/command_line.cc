@@ -107,7 +107,7 @@ class Parser {
   int RuleNumber(const std::string& text) const;
   void OptionalNumber();
   void SetOption(char option);
-  rules::InterfaceMatch ParseInterface() const;
+  rules::InterfaceMatch ParseInterface();
   void ParseProtocolOption();
   void ParseCounters();
 
@@ -236,15 +236,32 @@ void Parser::SetOption(char option) {
   }
 }
 
-rules::InterfaceMatch Parser::ParseInterface() const {
+rules::InterfaceMatch Parser::ParseInterface() {
   constexpr size_t kMaxInterface = 15;
   const std::string& name = scanner_.LastWord();
   if (name.size() > kMaxInterface) {
     Fail("interface name `{}' must be shorter than IFNAMSIZ ({})", name, kMaxInterface);
   }
+  // Names are saved without quotes.
+  if (name.find_first_of("\" \t\n\v\f\r") != name.npos) {
+    Fail("interface name `{}' has a blank or a quote", name);
+  }
+  if (name.find('/') != name.npos) {
+    command_.warnings += fmt::format(
+        "Warning: weird character in interface `{}' ('/' and ' ' are not allowed by the "
+        "kernel).\n",
+        name);
+  }
   // A lone `+` is every interface: nothing to match.
   if (name == "+" && !invert_) return {};
   return {name, invert_};
+}
+
+// Those that -p never sees: it looks at the last header.
+bool IsExtensionHeader(uint8_t protocol) {
+  constexpr uint8_t kRouting = 43, kFragment = 44, kAuthentication = 51, kDestination = 60;
+  return protocol == kRouting || protocol == kFragment || protocol == kAuthentication ||
+         protocol == kDestination;
 }
 
 void Parser::ParseProtocolOption() {
@@ -256,6 +273,10 @@ void Parser::ParseProtocolOption() {
   ip_.protocol = ParseProtocol(name);
   if (ip_.protocol == 0 && invert_) Fail("rule would never match protocol");
   ip_.invert_protocol = invert_;
+  if (context_.family == Family::kIpv6 && IsExtensionHeader(ip_.protocol) && !invert_) {
+    command_.warnings +=
+        fmt::format("Warning: never matched protocol: {}. use extension match instead.\n", name);
+  }
   builder_.SetProtocol(name, ip_.protocol, invert_);
 }
 

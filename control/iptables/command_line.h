@@ -43,6 +43,7 @@ struct ParsedCommand {
   bool exact = false;
   bool line_numbers = false;
   bool counters_given = false;
+  std::string warnings;  // for the error stream, each with its line feed
   // With kTakesRule: one for each pair of source and destination.
   std::vector<rules::Rule> rules;
 };

@@ -27,18 +27,6 @@ std::optional<net::Hook> HookOf(const Chain& chain) {
   return std::nullopt;
 }
 
-// What the kernel would refuse here.
-void CheckPlace(net::Table table, const Chain& chain, net::Family family, const Rule& rule) {
-  RulePlace place{table, HookOf(chain), rule.ip.protocol};
-  if (rule.ip.invert_protocol) place.protocol = 0;
-  for (const rules::Match& match : rule.matches) {
-    MatchOwner(match, family).CheckPlace(place, match);
-  }
-  if (const TargetExtension* owner = TargetOwner(rule.target)) {
-    owner->CheckPlace(place, rule.target);
-  }
-}
-
 // The rules as they are kept.
 std::vector<Rule> Prepared(const ParsedCommand& command, net::Family family,
                            const rules::Origin& origin) {
@@ -73,7 +61,7 @@ Chain& Editor::MustFind(net::Table table, const ParsedCommand& command, const ch
   return *chain;
 }
 
-void Editor::Apply(const ParsedCommand& command, const rules::Origin& origin, bool defer_jumps) {
+void Editor::Apply(const ParsedCommand& command, const rules::Origin& origin) {
   if (command.verbs == 0) return;
   const net::Table table = TableByName(command.table);
   const uint32_t verbs = command.verbs;
@@ -86,14 +74,30 @@ void Editor::Apply(const ParsedCommand& command, const rules::Origin& origin, bo
   if ((verbs & kNewChain) != 0) NewChain(table, command);
   if ((verbs & kDeleteChain) != 0) DeleteChains(table, command);
   if ((verbs & kRenameChain) != 0) RenameChain(table, command);
-  if ((verbs & kSetPolicy) != 0) SetPolicy(table, *command.chain, command.policy, {});
+  if ((verbs & kSetPolicy) != 0) SetPolicy(table, *command.chain, command.policy);
   if ((verbs & kList) != 0) ListTable(table, command);
   if ((verbs & kListRules) != 0) ListTableRules(table, command);
   if ((verbs & (kZero | kZeroNumber)) != 0) Zero(table, command);
-  if (!defer_jumps && (verbs & (kAppend | kInsert | kReplace)) != 0) {
-    int line = 0;
-    CheckJumps(table, &line);
+}
+
+// What the kernel would refuse here.
+void Editor::CheckRule(net::Table table, const Chain& chain, const Rule& rule) const {
+  const net::Family family = model_->family;
+  const RulePlace place{table, HookOf(chain), rule.ip.protocol, rule.ip.invert_protocol};
+  for (const rules::AddressMatch& address : {rule.ip.source, rule.ip.destination}) {
+    if (address.invert && address.mask.IsZero()) RefuseRule("`! ADDRESS/0' would never match");
   }
+  for (const rules::Match& match : rule.matches) {
+    MatchOwner(match, family).CheckPlace(place, match);
+  }
+  if (const TargetExtension* owner = TargetOwner(rule.target)) {
+    owner->CheckPlace(place, rule.target);
+  }
+  const rules::JumpTarget* jump = JumpOf(rule);
+  if (jump == nullptr) return;
+  const Chain* to = model_->table(table).Find(jump->chain);
+  if (to == nullptr) Fail("Chain '{}' does not exist", jump->chain);
+  if (to->builtin) RefuseRule(fmt::format("No rule can jump to built-in chain {}", jump->chain));
 }
 
 void Editor::PrintRule(const Rule& rule) {
@@ -108,7 +112,7 @@ void Editor::Append(net::Table table, const ParsedCommand& command, const rules:
   const auto index = static_cast<size_t>(std::max(command.number, 1)) - 1;
   if (insert && index > chain.rules.size()) Refuse("Index of insertion too big");
   for (Rule& rule : Prepared(command, model_->family, origin)) {
-    CheckPlace(table, chain, model_->family, rule);
+    CheckRule(table, chain, rule);
     if (command.verbose != 0) PrintRule(rule);
     const auto at =
         insert ? chain.rules.begin() + static_cast<std::ptrdiff_t>(index) : chain.rules.end();
@@ -122,7 +126,7 @@ void Editor::Replace(net::Table table, const ParsedCommand& command, const rules
   const auto index = static_cast<size_t>(command.number) - 1;
   if (index >= chain.rules.size()) Refuse("Index of replacement too big");
   Rule rule = std::move(Prepared(command, model_->family, origin).front());
-  CheckPlace(table, chain, model_->family, rule);
+  CheckRule(table, chain, rule);
   if (command.verbose != 0) PrintRule(rule);
   chain.rules[index] = std::move(rule);
   Touch(table);
@@ -252,13 +256,11 @@ void Editor::RenameChain(net::Table table, const ParsedCommand& command) {
   Touch(table);
 }
 
-void Editor::SetPolicy(net::Table table, const std::string& name, const std::string& policy,
-                       const rules::Counters& counters) {
+void Editor::SetPolicy(net::Table table, const std::string& name, const std::string& policy) {
   Chain* chain = Table(table).Find(name);
   if (chain == nullptr || !chain->builtin) Refuse("Bad built-in chain name");
   if (policy != "ACCEPT" && policy != "DROP") Refuse("Bad policy name");
   chain->policy = policy == "ACCEPT" ? net::Verdict::kAccept : net::Verdict::kDrop;
-  chain->policy_counters = counters;
   Touch(table);
 }
 
@@ -287,23 +289,6 @@ void Editor::RestoreChain(net::Table table, const std::string& name) {
     Table(table).chains.push_back(std::move(added));
   }
   Touch(table);
-}
-
-void Editor::CheckJumps(net::Table table, int* line) const {
-  const rules::TableModel& model = model_->table(table);
-  std::vector<std::string_view> names;
-  names.reserve(model.chains.size());
-  for (const Chain& chain : model.chains) names.push_back(chain.name);
-  std::sort(names.begin(), names.end());
-  for (const Chain& chain : model.chains) {
-    for (const Rule& rule : chain.rules) {
-      const rules::JumpTarget* jump = JumpOf(rule);
-      if (jump == nullptr) continue;
-      if (std::binary_search(names.begin(), names.end(), jump->chain)) continue;
-      *line = rule.origin.line;
-      Fail("Chain '{}' does not exist", jump->chain);
-    }
-  }
 }
 
 void Editor::ListTable(net::Table table, const ParsedCommand& command) {

@@ -14,21 +14,15 @@ class Editor {
   Editor(rules::FamilyModel* model, std::string* out) : model_(model), out_(out) {}
 
   // Does what the command line asks for; throws Problem and then may have done a part of it.
-  // `defer_jumps`: the chains that rules jump to may come later (CheckJumps()).
-  void Apply(const ParsedCommand& command, const rules::Origin& origin, bool defer_jumps);
+  void Apply(const ParsedCommand& command, const rules::Origin& origin);
 
   // -- pieces of a restore file --
   // "*table": empties it.
   void StartTable(net::Table table, int verbose);
   // ":CHAIN POLICY" of a built-in chain.
-  void SetPolicy(net::Table table, const std::string& chain, const std::string& policy,
-                 const rules::Counters& counters);
+  void SetPolicy(net::Table table, const std::string& chain, const std::string& policy);
   // ":chain -": makes it, or empties it.
   void RestoreChain(net::Table table, const std::string& chain);
-
-  // Every rule's jump leads to a chain of its table; throws for the first that doesn't. `line`
-  // receives where that rule came from.
-  void CheckJumps(net::Table table, int* line) const;
 
   // True once something was changed.
   bool changed() const { return changed_; }
@@ -51,6 +45,7 @@ class Editor {
   void ListTable(net::Table table, const ParsedCommand& command);
   void ListTableRules(net::Table table, const ParsedCommand& command);
   void PrintRule(const rules::Rule& rule);
+  void CheckRule(net::Table table, const rules::Chain& chain, const rules::Rule& rule) const;
 
   rules::FamilyModel* const model_;
   std::string* const out_;

@@ -1,4 +1,5 @@
 // -m comment.
+#include "control/iptables/problem.h"
 #include "control/iptables/registry.h"
 
 namespace postern::control::iptables {
@@ -18,6 +19,8 @@ class CommentExtension : public MatchOf<CommentMatch> {
 
  protected:
   void ParseStruct(const OptionCall& call, CommentMatch* match) const override {
+    // The original takes it and then can't read its own file.
+    if (call.argument.find('\n') != std::string::npos) Fail("Newlines not allowed in --comment");
     match->comment = call.argument.substr(0, kMaxLength);
   }
   void SaveStruct(const PrintContext&, const CommentMatch& match, std::string* out) const override {

@@ -57,6 +57,7 @@ class CtExtension : public TargetOf<NotrackTarget> {
 class NotrackExtension : public TargetOf<NotrackTarget> {
  public:
   NotrackExtension() : TargetOf("NOTRACK") {}
+  std::string_view list_name() const override { return "CT"; }
   bool Owns(const rules::Target& target) const override {
     const auto* notrack = std::get_if<NotrackTarget>(&target);
     return notrack != nullptr && notrack->spelled_notrack;

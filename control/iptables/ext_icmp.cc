@@ -163,7 +163,7 @@ class IcmpExtension : public MatchOf<IcmpMatch> {
 
   void CheckPlace(const RulePlace& place, const rules::Match&) const override {
     const uint8_t protocol = dialect_.family == Family::kIpv4 ? 1 : 58;
-    if (place.protocol != protocol) {
+    if (place.protocol != protocol || place.invert_protocol) {
       RefuseRule(fmt::format("match '{}' needs `-p {}'", dialect_.extension, dialect_.label));
     }
   }

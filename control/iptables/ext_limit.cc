@@ -16,6 +16,7 @@ constexpr OptionSpec kOptions[] = {
     {"limit-burst", kBurst, OptionType::kUint32, 0, 0, 10000},
 };
 
+constexpr uint32_t kDefaultBurst = 5;
 constexpr uint32_t kScale = 10000;  // the kernel's XT_LIMIT_SCALE: one packet a second
 struct Unit {
   std::string_view long_name;
@@ -65,8 +66,7 @@ std::optional<uint32_t> ParseRate(const std::string& text) {
   return average;
 }
 
-// The original keeps the rate as packets a unit, so that what it prints may be a little more
-// than what was asked for (7/day is exact, 7/second becomes 7.0…).
+// The original hands the rate to the kernel as whole packets a unit of time and reads it back so.
 uint32_t Stored(uint32_t average) {
   const Rate rate = RateOf(average);
   return static_cast<uint32_t>(uint64_t{kScale} * rate.unit->seconds / rate.packets);
@@ -78,11 +78,12 @@ class LimitExtension : public MatchOf<LimitMatch> {
   std::span<const OptionSpec> options() const override { return kOptions; }
 
  protected:
-  LimitMatch InitStruct(Family) const override { return {kScale * 3600 / 3, 5}; }
+  LimitMatch InitStruct(Family) const override { return {kScale * 3600 / 3, kDefaultBurst}; }
 
   void ParseStruct(const OptionCall& call, LimitMatch* match) const override {
     if (call.option->id == kBurst) {
-      match->burst = static_cast<uint32_t>(call.number);
+      // The kernel's own default stands in for 0.
+      match->burst = call.number == 0 ? kDefaultBurst : static_cast<uint32_t>(call.number);
       return;
     }
     const auto average = ParseRate(call.argument);
@@ -92,7 +93,7 @@ class LimitExtension : public MatchOf<LimitMatch> {
 
   void SaveStruct(const PrintContext&, const LimitMatch& match, std::string* out) const override {
     *out += " --limit " + RateText(match.average);
-    if (match.burst != 5) *out += fmt::format(" --limit-burst {}", match.burst);
+    if (match.burst != kDefaultBurst) *out += fmt::format(" --limit-burst {}", match.burst);
   }
 
   void ListStruct(const PrintContext&, const LimitMatch& match, std::string* out) const override {

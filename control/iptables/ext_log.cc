@@ -33,8 +33,9 @@ constexpr FlagName kFlagNames[] = {
     {LogTarget::kUid, " --log-uid", " uid"},
     {LogTarget::kMacDecode, " --log-macdecode", " macdecode"},
 };
-constexpr std::string_view kLevelNames[] = {"emerg",   "alert",  "crit", "error",
-                                            "warning", "notice", "info", "debug"};
+// <syslog.h>'s names.
+constexpr std::string_view kLevelNames[] = {"emerg", "alert",  "crit", "err",
+                                            "warn",  "notice", "info", "debug"};
 
 class LogExtension : public TargetOf<LogTarget> {
  public:

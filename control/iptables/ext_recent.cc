@@ -38,6 +38,7 @@ constexpr OptionSpec kOptions[] = {
     {"mask", kMask, OptionType::kHost},
 };
 constexpr size_t kMaxName = 199;
+constexpr uint32_t kMaxHits = 65536;  // XT_RECENT_MAX_NSTAMPS of Linux 6.x
 
 struct OperationName {
   std::string_view option, label;
@@ -52,6 +53,24 @@ class RecentExtension : public MatchOf<RecentMatch> {
   void Check(uint32_t given) const override {
     if ((given & kAnyOperation) == 0) {
       Fail("recent: you must specify one of `--set', `--rcheck' `--update' or `--remove'");
+    }
+  }
+
+  // As xt_recent's check of a new rule.
+  void CheckPlace(const RulePlace&, const rules::Match& match) const override {
+    const auto& recent = std::get<RecentMatch>(match);
+    const bool asks =
+        recent.operation == Operation::kCheck || recent.operation == Operation::kUpdate;
+    if (!asks && (recent.ttl || recent.reap || recent.seconds != 0 || recent.hitcount != 0)) {
+      RefuseRule("recent: --seconds, --hitcount, --rttl and --reap go with --rcheck and --update");
+    }
+    if (recent.hitcount >= kMaxHits) {
+      RefuseRule(fmt::format("recent: hitcount ({}) is larger than allowed maximum ({})",
+                             recent.hitcount, kMaxHits - 1));
+    }
+    // Names are saved without quotes.
+    if (recent.name.empty() || recent.name.find_first_of("/\" \t\n\v\f\r") != std::string::npos) {
+      RefuseRule(fmt::format("recent: '{}' can't be a list's name", recent.name));
     }
   }
 

@@ -55,7 +55,8 @@ class RejectExtension : public TargetOf<RejectTarget> {
     if (place.table != net::Table::kFilter) {
       RefuseRule("REJECT is only valid in the filter table");
     }
-    if (std::get<RejectTarget>(target).with == RejectWith::kTcpReset && place.protocol != kTcp) {
+    if (std::get<RejectTarget>(target).with == RejectWith::kTcpReset &&
+        (place.protocol != kTcp || place.invert_protocol)) {
       RefuseRule("REJECT --reject-with tcp-reset needs `-p tcp'");
     }
   }

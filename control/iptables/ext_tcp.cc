@@ -69,9 +69,12 @@ class TcpExtension : public MatchOf<TcpMatch> {
     return tcp.flag_mask != 0 || !tcp.source.IsAll() || !tcp.destination.IsAll();
   }
 
-  void CheckPlace(const RulePlace& place, const rules::Match&) const override {
+  void CheckPlace(const RulePlace& place, const rules::Match& match) const override {
     constexpr uint8_t kTcp = 6;
-    if (place.protocol != kTcp) Fail("TCP match requires '-p tcp'");
+    if (place.protocol == kTcp) return;
+    // Without options the original leaves the refusal to the kernel.
+    if (std::get<TcpMatch>(match) == TcpMatch{}) RefuseRule("match 'tcp' needs `-p tcp'");
+    Fail("TCP match requires '-p tcp'");
   }
 
  protected:

@@ -26,9 +26,12 @@ class UdpExtension : public MatchOf<UdpMatch> {
     return udp == UdpMatch{} || !udp.source.IsAll() || !udp.destination.IsAll();
   }
 
-  void CheckPlace(const RulePlace& place, const rules::Match&) const override {
+  void CheckPlace(const RulePlace& place, const rules::Match& match) const override {
     constexpr uint8_t kUdp = 17;
-    if (place.protocol != kUdp) Fail("UDP match requires '-p udp'");
+    if (place.protocol == kUdp) return;
+    // Without options the original leaves the refusal to the kernel.
+    if (std::get<UdpMatch>(match) == UdpMatch{}) RefuseRule("match 'udp' needs `-p udp'");
+    Fail("UDP match requires '-p udp'");
   }
 
  protected:

@@ -80,7 +80,8 @@ struct PrintContext {
 struct RulePlace {
   net::Table table = net::Table::kFilter;
   std::optional<net::Hook> hook;  // none: a user chain
-  uint8_t protocol = 0;           // 0 also for `! -p`
+  uint8_t protocol = 0;
+  bool invert_protocol = false;
 };
 
 class Extension {
@@ -125,6 +126,8 @@ class TargetExtension : public Extension {
   virtual rules::Target Init(Family family) const = 0;
   virtual void Parse(const OptionCall&, rules::Target*) const {}
   virtual bool Owns(const rules::Target& target) const = 0;
+  // In -L's column of targets.
+  virtual std::string_view list_name() const { return name(); }
   virtual void Save(const PrintContext&, const rules::Target&, std::string*) const {}
   virtual void List(const PrintContext&, const rules::Target&, std::string*) const {}
   // What the kernel refuses when the rule is put there.

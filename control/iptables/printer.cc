@@ -148,7 +148,8 @@ void AppendListRule(Family family, const ListFormat& format, size_t number, cons
     *out += Number(rule.counters.packets, format, true);
     *out += Number(rule.counters.bytes, format, true);
   }
-  const std::string target = TargetName(rule.target);
+  std::string target = TargetName(rule.target);
+  if (const TargetExtension* owner = TargetOwner(rule.target)) target = owner->list_name();
   *out += format.one_line ? target + " " : fmt::format("{:<9} ", target);
   AppendProtocol(format, rule.ip, out);
   if (format.one_line) *out += "opt ";

@@ -90,7 +90,6 @@ class Restorer {
   void ReadTable(std::string_view rest);
   void ReadChain(std::string_view rest);
   void ReadCommand(std::string_view line);
-  void Commit();
   void Note(int line, Problem problem) { failures_.push_back({line, std::move(problem), false}); }
 
   const RestoreRun& run_;
@@ -146,7 +145,9 @@ void Restorer::ReadChain(std::string_view rest) {
     if (!pair) Fail("invalid policy counters for chain '{}'", name);
     counters = *pair;
   }
-  editor_.SetPolicy(table_, name, policy, counters);
+  // A built-in chain may have "-" too: its policy stays.
+  editor_.SetPolicy(table_, name, policy == "-" ? PolicyName(chain->policy) : policy);
+  model_->table(table_).Find(name)->policy_counters = counters;
 }
 
 void Restorer::ReadCommand(std::string_view line) {
@@ -157,7 +158,7 @@ void Restorer::ReadCommand(std::string_view line) {
     if (close == line.npos) Fail("Bad line {}: need ]", line_);
     const std::string_view pair = line.substr(1, close - 1);
     const size_t colon = pair.find(':');
-    if (colon == pair.npos) Fail("Bad line {}: need :", line_);
+    if (colon == pair.npos) Fail("Bad line {}: need ]", line_);
     if (run_.options.counters) {
       words.emplace_back("--set-counters");
       words.emplace_back(pair.substr(0, colon));
@@ -166,17 +167,7 @@ void Restorer::ReadCommand(std::string_view line) {
     line.remove_prefix(close + 1);
   }
   for (std::string& word : SplitWords(line)) words.push_back(std::move(word));
-  editor_.Apply(ParseCommandLine(context_, std::move(words)), {run_.file, line_}, true);
-}
-
-void Restorer::Commit() {
-  in_table_ = false;
-  int line = line_;
-  try {
-    editor_.CheckJumps(table_, &line);
-  } catch (const Problem& problem) {
-    Note(line, problem);
-  }
+  editor_.Apply(ParseCommandLine(context_, std::move(words)), {run_.file, line_});
 }
 
 void Restorer::ReadLine(std::string_view line) {
@@ -184,7 +175,7 @@ void Restorer::ReadLine(std::string_view line) {
   if (line.front() == '#') {
     if (run_.verbose != 0) out_->append(line).append("\n");
   } else if (in_table_ && line == "COMMIT") {
-    Commit();
+    in_table_ = false;
   } else if (line.front() == '*' && !in_table_) {
     ReadTable(line.substr(1));
   } else if (line.front() == ':' && in_table_) {
@@ -282,9 +273,9 @@ bool ParseRestore(std::string_view text, const std::string& file, const RestoreO
 std::string PrintSave(const rules::FamilyModel& model, const SaveOptions& options, bool comments) {
   std::string out;
   const char* program = model.family == Family::kIpv4 ? "iptables-save" : "ip6tables-save";
-  // The original's order of tables.
+  // The original prints them in the order in which they came to be, which nobody can rely on.
   for (const net::Table table :
-       {net::Table::kRaw, net::Table::kMangle, net::Table::kFilter, net::Table::kNat}) {
+       {net::Table::kFilter, net::Table::kNat, net::Table::kMangle, net::Table::kRaw}) {
     if (options.only_table.empty() ? !model.present[static_cast<size_t>(table)]
                                    : options.only_table != net::ToString(table)) {
       continue;

@@ -16,6 +16,15 @@ void CheckTargetName(const std::string& name) {
   if (std::any_of(name.begin(), name.end(), IsSpace)) Fail("Invalid target name `{}'", name);
 }
 
+// Errors name an option by the first of its spellings.
+const OptionSpec& NamedOption(const Extension& extension, size_t index) {
+  const auto options = extension.options();
+  const OptionSpec& spec = options[index];
+  if (spec.type == OptionType::kPlain || spec.type == OptionType::kPlainNone) return spec;
+  return *std::find_if(options.begin(), options.end(),
+                       [&](const OptionSpec& other) { return other.id == spec.id; });
+}
+
 bool NeedsArgument(OptionType type) {
   return type != OptionType::kNone && type != OptionType::kPlainNone;
 }
@@ -30,7 +39,10 @@ void CheckChainName(const std::string& name, Family family) {
     Fail("chain name not allowed to start with `{}'", name.front());
   }
   if (IsTargetName(name, family)) Fail("chain name may not clash with target name");
-  if (std::any_of(name.begin(), name.end(), IsSpace)) Fail("Invalid chain name `{}'", name);
+  // Names are saved without quotes.
+  if (std::any_of(name.begin(), name.end(), [](char c) { return IsSpace(c) || c == '"'; })) {
+    Fail("Invalid chain name `{}'", name);
+  }
 }
 
 void RuleBuilder::SetProtocol(const std::string& text, uint8_t number, bool invert) {
@@ -115,7 +127,7 @@ bool RuleBuilder::Option(int value, bool invert, bool numeric) {
   if (value >= kFirstValue) {
     const Extension* extension = known_[static_cast<size_t>(value / kFirstValue - 1)];
     OptionCall call;
-    call.option = &extension->options()[static_cast<size_t>(value % kFirstValue)];
+    call.option = &NamedOption(*extension, static_cast<size_t>(value % kFirstValue));
     call.extension = extension->name();
     if (const std::string* argument = scanner_->argument()) call.argument = *argument;
     call.invert = invert;

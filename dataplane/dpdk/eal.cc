@@ -1,5 +1,6 @@
 #include "dataplane/dpdk/eal.h"
 
+#include <fcntl.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
@@ -64,6 +65,31 @@ void CatchLog() {
   }();
   if (stream != nullptr) rte_openlog_stream(stream);
 }
+
+// On a bad argument the EAL prints all that it knows of options, for minutes of reading; the reason
+// is in its log.
+class QuietStandardOutput {
+ public:
+  QuietStandardOutput() : kept_(dup(STDOUT_FILENO)) {
+    std::fflush(stdout);
+    const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere >= 0) {
+      dup2(nowhere, STDOUT_FILENO);
+      close(nowhere);
+    }
+  }
+  ~QuietStandardOutput() {
+    std::fflush(stdout);
+    if (kept_ < 0) return;
+    dup2(kept_, STDOUT_FILENO);
+    close(kept_);
+  }
+  QuietStandardOutput(const QuietStandardOutput&) = delete;
+  QuietStandardOutput& operator=(const QuietStandardOutput&) = delete;
+
+ private:
+  int kept_;
+};
 
 bool CpuIsUsable(unsigned cpu) {
   cpu_set_t set;
@@ -187,6 +213,7 @@ net::Status StartEal(const RuntimeConfig& config) {
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   TakeEalMessages();
+  const QuietStandardOutput quiet;
   if (rte_eal_init(static_cast<int>(arguments.size()), argv.data()) < 0) {
     return net::Error{"DPDK doesn't start: " + std::string(rte_strerror(rte_errno)) + EalReason()};
   }

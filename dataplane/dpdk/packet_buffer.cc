@@ -15,6 +15,20 @@ constexpr unsigned kCache = 256;
 // The least that Allocate leaves behind a frame, so that a payload may grow a little.
 constexpr uint32_t kTailroom = 64;
 
+rte_mempool* MakeMbufs(unsigned count, uint16_t room, const char* operations) {
+  constexpr uint16_t kPrivate = RTE_ALIGN(sizeof(BufferMeta), RTE_MBUF_PRIV_ALIGN);
+  const unsigned cache = count >= 4 * kCache ? kCache : 0;
+  return rte_pktmbuf_pool_create_by_ops(UniqueName("mb").c_str(), count, cache, kPrivate,
+                                        static_cast<uint16_t>(room + RTE_PKTMBUF_HEADROOM),
+                                        SOCKET_ID_ANY, operations);
+}
+
+net::Error NoMemory(unsigned mbufs, uint16_t room) {
+  return {"no memory for " + std::to_string(mbufs) + " packet buffers (mbufs) of " +
+          std::to_string(room) + " bytes: " + rte_strerror(rte_errno) +
+          "; raise memory_mb or lower mbufs"};
+}
+
 void SetView(rte_mbuf* mbuf, net::Packet* packet) {
   packet->data = rte_pktmbuf_mtod(mbuf, uint8_t*);
   packet->length = rte_pktmbuf_data_len(mbuf);
@@ -25,22 +39,17 @@ void SetView(rte_mbuf* mbuf, net::Packet* packet) {
 
 }  // namespace
 
-net::Result<std::unique_ptr<BufferStore>> BufferStore::Create(unsigned mbufs, uint16_t room,
-                                                              unsigned blocks, bool preemptible) {
-  constexpr uint16_t kPrivate = RTE_ALIGN(sizeof(BufferMeta), RTE_MBUF_PRIV_ALIGN);
+net::Result<std::unique_ptr<BufferStore>> BufferStore::Create(const Sizes& sizes) {
   std::unique_ptr<BufferStore> store(new BufferStore);
-  const char* operations = preemptible ? "ring_mt_rts" : "ring_mp_mc";
-  const unsigned cache = mbufs >= 4 * kCache ? kCache : 0;
-  store->mbufs_ = rte_pktmbuf_pool_create_by_ops(UniqueName("mb").c_str(), mbufs, cache, kPrivate,
-                                                 static_cast<uint16_t>(room + RTE_PKTMBUF_HEADROOM),
-                                                 SOCKET_ID_ANY, operations);
-  if (store->mbufs_ == nullptr) {
-    return net::Error{"no memory for " + std::to_string(mbufs) + " packet buffers (mbufs) of " +
-                      std::to_string(room) + " bytes: " + rte_strerror(rte_errno) +
-                      "; raise memory_mb or lower mbufs"};
+  const char* operations = sizes.preemptible ? "ring_mt_rts" : "ring_mp_mc";
+  store->mbufs_ = MakeMbufs(sizes.mbufs, sizes.room, operations);
+  if (store->mbufs_ == nullptr) return NoMemory(sizes.mbufs, sizes.room);
+  if (sizes.large_mbufs != 0) {
+    store->large_mbufs_ = MakeMbufs(sizes.large_mbufs, sizes.large_room, operations);
+    if (store->large_mbufs_ == nullptr) return NoMemory(sizes.large_mbufs, sizes.large_room);
   }
-  store->blocks_ = rte_mempool_create_empty(UniqueName("bl").c_str(), blocks, sizeof(Block), 0, 0,
-                                            SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+  store->blocks_ = rte_mempool_create_empty(UniqueName("bl").c_str(), sizes.blocks, sizeof(Block),
+                                            0, 0, SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
   if (store->blocks_ == nullptr ||
       rte_mempool_set_ops_byname(store->blocks_, operations, nullptr) != 0 ||
       rte_mempool_populate_default(store->blocks_) < 0) {
@@ -51,6 +60,7 @@ net::Result<std::unique_ptr<BufferStore>> BufferStore::Create(unsigned mbufs, ui
 
 BufferStore::~BufferStore() {
   rte_mempool_free(mbufs_);
+  rte_mempool_free(large_mbufs_);
   rte_mempool_free(blocks_);
 }
 

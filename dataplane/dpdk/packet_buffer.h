@@ -43,20 +43,29 @@ inline BufferMeta* MetaOf(void* handle) {
 // All buffers of a daemon. Made and destroyed by the control thread.
 class BufferStore {
  public:
-  // `mbufs` of `room` bytes of data each beside the headroom. `preemptible`: threads share CPUs, so
-  // none may wait for another in the middle of a step.
-  static net::Result<std::unique_ptr<BufferStore>> Create(unsigned mbufs, uint16_t room,
-                                                          unsigned blocks, bool preemptible);
+  struct Sizes {
+    unsigned mbufs = 0;
+    uint16_t room = 2048;  // bytes of data in an mbuf, beside the headroom
+    // For ports whose driver wants more room (Port::FrameRoom).
+    unsigned large_mbufs = 0;
+    uint16_t large_room = 0;
+    unsigned blocks = 0;
+    // Threads share CPUs, so none may wait for another in the middle of a step.
+    bool preemptible = false;
+  };
+  static net::Result<std::unique_ptr<BufferStore>> Create(const Sizes& sizes);
   ~BufferStore();
   BufferStore(const BufferStore&) = delete;
   BufferStore& operator=(const BufferStore&) = delete;
 
   rte_mempool* mbufs() const { return mbufs_; }
+  rte_mempool* large_mbufs() const { return large_mbufs_; }  // may be null
   rte_mempool* blocks() const { return blocks_; }
 
  private:
   BufferStore() = default;
   rte_mempool* mbufs_ = nullptr;
+  rte_mempool* large_mbufs_ = nullptr;
   rte_mempool* blocks_ = nullptr;
 };
 

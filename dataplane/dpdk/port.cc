@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "dataplane/dpdk/eal.h"
 #include "dataplane/dpdk/net_device.h"
+#include "dataplane/dpdk/packet_buffer.h"
 #include "dataplane/net/random.h"
 
 namespace postern::dpdk {
@@ -80,18 +82,38 @@ net::Status Port::Probe(unsigned workers) {
   }
   const size_t comma = device.find(',');
   const std::string arguments = comma == std::string::npos ? "" : device.substr(comma + 1);
-  int error = -1;
-  // af_packet can have a socket a worker. Its spreading isn't ours, but the pipeline sees to that.
-  if (workers > 1 && name.starts_with("net_af_packet") &&
-      DeviceArgument(device, "qpairs").empty()) {
-    error = rte_eal_hotplug_add("vdev", name.c_str(),
-                                (arguments + ",qpairs=" + std::to_string(workers)).c_str());
-  }
-  if (error != 0) error = rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str());
+  const int error = name.starts_with("net_af_packet")
+                        ? OpenAfPacket(name, arguments, workers)
+                        : rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str());
   if (error != 0 || rte_eth_dev_get_port_by_name(name.c_str(), &device_id_) != 0) {
     return Failure("can't open the device " + device, error);
   }
   return {};
+}
+
+// DPDK 22.11's af_packet driver puts its sockets into a fanout group, whose DEFRAG flag makes the
+// kernel reassemble IPv4 datagrams before the driver sees them, and cuts off what doesn't fit in a
+// frame of its ring (2 KB unless told). So the frames are large, unless the operator has chosen.
+int Port::OpenAfPacket(const std::string& name, std::string arguments, unsigned workers) {
+  constexpr uint32_t kFrame = 32768;
+  const std::string& device = settings_.device;
+  const std::string chosen = DeviceArgument(device, "framesz");
+  if (chosen.empty() && DeviceArgument(device, "blocksz").empty() &&
+      DeviceArgument(device, "framecnt").empty()) {
+    const std::string size = std::to_string(kFrame);
+    arguments += ",framesz=" + size + ",blocksz=" + size + ",framecnt=512";
+    frame_room_ = kFrame;
+  } else {
+    frame_room_ =
+        chosen.empty() ? 0 : static_cast<uint32_t>(std::strtoul(chosen.c_str(), nullptr, 10));
+  }
+  // A socket a worker, if the kernel gives that many. Their spreading isn't ours, but the pipeline
+  // sees to that.
+  if (workers > 1 && DeviceArgument(device, "qpairs").empty()) {
+    const std::string more = arguments + ",qpairs=" + std::to_string(workers);
+    if (rte_eal_hotplug_add("vdev", name.c_str(), more.c_str()) == 0) return 0;
+  }
+  return rte_eal_hotplug_add("vdev", name.c_str(), arguments.c_str());
 }
 
 void Port::ChooseQueues(const RuntimeConfig& config, const rte_eth_dev_info& info) {
@@ -135,7 +157,7 @@ bool Port::WantRss(const rte_eth_dev_info& info) const {
 }
 
 net::Status Port::Configure(const RuntimeConfig& config, const net::OwnerMap& owners,
-                            rte_mempool* mbufs) {
+                            const BufferStore& buffers) {
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(device_id_, &info);
   // Some NICs have a longer key; the pattern goes on.
@@ -156,6 +178,8 @@ net::Status Port::Configure(const RuntimeConfig& config, const net::OwnerMap& ow
   const int error = rte_eth_dev_configure(device_id_, static_cast<uint16_t>(rx_queues_),
                                           static_cast<uint16_t>(tx_queues_), &conf);
   if (error != 0) return Failure("can't configure its device", error);
+  const uint32_t room = rte_pktmbuf_data_room_size(buffers.mbufs()) - RTE_PKTMBUF_HEADROOM;
+  rte_mempool* mbufs = frame_room_ > room ? buffers.large_mbufs() : buffers.mbufs();
   if (net::Status status = SetUpQueues(mbufs, info); !status) return status;
   SetMtu(config);
   return {};

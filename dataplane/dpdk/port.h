@@ -19,10 +19,11 @@
 #include "dataplane/pipeline/dataplane.h"
 
 struct rte_mempool;
-struct rte_eth_conf;
 struct rte_eth_dev_info;
 
 namespace postern::dpdk {
+
+class BufferStore;
 
 class Port {
  public:
@@ -32,7 +33,7 @@ class Port {
   Port& operator=(const Port&) = delete;
 
   net::Status Configure(const RuntimeConfig& config, const net::OwnerMap& owners,
-                        rte_mempool* mbufs);
+                        const BufferStore& buffers);
   net::Status Start(const RuntimeConfig& config);
   void Stop();
 
@@ -45,6 +46,8 @@ class Port {
   unsigned TransmitWorker(unsigned worker) const { return worker % tx_queues_; }
   // Buffers that the device may hold.
   unsigned MbufsHeld() const { return rx_queues_ * rx_descriptors_ + tx_queues_ * tx_descriptors_; }
+  // Bytes that its driver wants to find in a receive buffer.
+  uint32_t FrameRoom() const { return frame_room_; }
 
   bool link_up() const { return link_up_.load(std::memory_order_relaxed); }
   // Asks the device. One thread at a time (the host thread while it runs).
@@ -57,6 +60,7 @@ class Port {
 
   net::Error Failure(const std::string& what, int error) const;
   net::Status Probe(unsigned workers);
+  int OpenAfPacket(const std::string& name, std::string arguments, unsigned workers);
   void ChooseQueues(const RuntimeConfig& config, const rte_eth_dev_info& info);
   bool WantRss(const rte_eth_dev_info& info) const;
   net::Status SetUpQueues(rte_mempool* mbufs, const rte_eth_dev_info& info);
@@ -70,6 +74,7 @@ class Port {
   uint16_t device_id_ = 0xffff;
   bool started_ = false;
   bool needs_promiscuous_ = false;
+  uint32_t frame_room_ = 0;
   std::string kernel_device_;  // the host's device behind it, or ""
   net::MacAddress mac_;
   unsigned rx_queues_ = 1;

@@ -10,7 +10,7 @@ namespace {
 class HandoffTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto store = BufferStore::Create(8192, 2048, 4, true);
+    auto store = BufferStore::Create({.mbufs = 8192, .blocks = 4, .preemptible = true});
     ASSERT_TRUE(store.ok()) << store.error();
     store_ = std::move(*store);
     pool_ = std::make_unique<PacketPool>(*store_);

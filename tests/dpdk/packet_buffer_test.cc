@@ -11,7 +11,7 @@ namespace {
 class PacketPoolTest : public testing::Test {
  protected:
   void SetUp() override {
-    auto store = BufferStore::Create(256, 2048, 4, true);
+    auto store = BufferStore::Create({.mbufs = 256, .blocks = 4, .preemptible = true});
     ASSERT_TRUE(store.ok()) << store.error();
     store_ = std::move(*store);
     pool_ = std::make_unique<PacketPool>(*store_);

@@ -1,11 +1,6 @@
 #include "control/iptables/command.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <optional>
-#include <sstream>
 
 #include "control/iptables/command_line.h"
 #include "control/iptables/editor.h"
@@ -129,6 +124,13 @@ class ToolOptions {
   std::vector<std::string> words_;
 };
 
+// Files are the caller's: the tool opens them with the caller's rights and takes their names out
+// of the arguments. The daemon opens none that a command names.
+int RefuseFile(const CommandIo& io, const std::string& file) {
+  io.error(fmt::format("Can't open {}: files are opened by the postern tool\n", file));
+  return 1;
+}
+
 int RunSave(const CommandIo& io, Firewall* firewall) {
   using enum HasArgument;
   ToolOptions options(io, "bcdt:M:f:46V",
@@ -141,7 +143,6 @@ int RunSave(const CommandIo& io, Firewall* firewall) {
                        {"ipv4", kNo, '4'},
                        {"ipv6", kNo, '6'}});
   SaveOptions save;
-  std::string file;
   while (const auto option = options.Next()) {
     switch (*option) {
       case 'c':
@@ -151,8 +152,7 @@ int RunSave(const CommandIo& io, Firewall* firewall) {
         save.only_table = *options.scanner().argument();
         break;
       case 'f':
-        file = *options.scanner().argument();
-        break;
+        return RefuseFile(io, *options.scanner().argument());
       case 'V':
         io.out(fmt::format("{} v{}\n", io.program, kVersion));
         return 0;
@@ -175,17 +175,8 @@ int RunSave(const CommandIo& io, Firewall* firewall) {
     return 1;
   }
   const std::string text = PrintSave(firewall->Rules().family(FamilyOf(io)), save, true);
-  if (file.empty()) {
-    io.out(text);
-    return 0;
-  }
-  std::ofstream stream(file, std::ios::trunc);
-  if (!stream) {
-    io.error(fmt::format("Failed to open file, error: {}\n", std::strerror(errno)));
-    return 1;
-  }
-  stream << text;
-  return stream.flush() ? 0 : 1;
+  io.out(text);
+  return 0;
 }
 
 struct RestoreCommand {
@@ -257,15 +248,7 @@ std::optional<int> ParseRestoreCommand(const CommandIo& io, RestoreCommand* comm
     command->text = io.standard_input;
     return std::nullopt;
   }
-  const std::string& file = options.words().front();
-  std::ifstream stream(file);
-  if (!stream) {
-    io.error(fmt::format("Can't open {}: {}\n", file, std::strerror(errno)));
-    return 1;
-  }
-  command->run.file = file;
-  command->text.assign(std::istreambuf_iterator<char>(stream), {});
-  return std::nullopt;
+  return RefuseFile(io, options.words().front());
 }
 
 int RunRestoreCommand(const CommandIo& io, Firewall* firewall) {

@@ -184,12 +184,16 @@ class IcmpExtension : public MatchOf<IcmpMatch> {
                   std::string* out) const override {
     if (icmp.invert) *out += " !";
     *out += fmt::format(" --{} ", dialect_.option);
-    if (icmp.type == 0xff && context.family == Family::kIpv4) {
+    const bool all_codes = icmp.first_code == 0 && icmp.last_code == 0xff;
+    if (icmp.type == 0xff && all_codes && context.family == Family::kIpv4) {
       *out += "any";
       return;
     }
     *out += std::to_string(icmp.type);
-    if (icmp.first_code != 0 || icmp.last_code != 0xff) *out += fmt::format("/{}", icmp.first_code);
+    if (all_codes) return;
+    *out += fmt::format("/{}", icmp.first_code);
+    // The original forgets the end of the range, and with it what the rule says.
+    if (icmp.last_code != icmp.first_code) *out += fmt::format(":{}", icmp.last_code);
   }
 
   void ListStruct(const PrintContext& context, const IcmpMatch& icmp,

@@ -126,6 +126,23 @@ bool ChooseHugepages(const RuntimeConfig& config) {
   return false;
 }
 
+// What DPDK is to have. Hugepages are as many as the operator says. Ordinary memory that isn't
+// touched costs nothing, so there is enough for everything that is sized by the configuration.
+size_t MemoryMb(const RuntimeConfig& config, bool hugepages) {
+  if (hugepages) return config.memory_mb;
+  constexpr size_t kMegabyte = 1U << 20;
+  constexpr size_t kTupleBytes = 200;  // in both families' tables, two tuples a connection
+  constexpr size_t kMbufBytes = 700;   // beside the frame
+  constexpr size_t kWorkerMb = 16;     // rings, events
+  constexpr size_t kRestMb = 256;      // two FIBs while one replaces the other, drivers, gaps
+  size_t room = 2048;
+  for (const PortSettings& port : config.ports) room = std::max<size_t>(room, port.mtu + 128U);
+  const size_t tables =
+      config.workers.size() * (kWorkerMb + 2 * kTupleBytes * config.conntrack_capacity / kMegabyte);
+  const size_t buffers = config.mbufs * (room + kMbufBytes) / kMegabyte;
+  return config.memory_mb + tables + buffers + kRestMb;
+}
+
 }  // namespace
 
 bool IsPciAddress(const std::string& device) {
@@ -191,7 +208,7 @@ std::vector<std::string> EalArguments(const RuntimeConfig& config, bool hugepage
   arguments.push_back("--log-level=warning");
   if (!hugepages) arguments.push_back("--no-huge");
   arguments.push_back("-m");
-  arguments.push_back(std::to_string(config.memory_mb));
+  arguments.push_back(std::to_string(MemoryMb(config, hugepages)));
   bool pci = false;
   for (const PortSettings& port : config.ports) {
     if (!IsPciAddress(port.device)) continue;

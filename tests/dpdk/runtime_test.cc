@@ -56,12 +56,6 @@ TEST_F(RuntimeStart, SaysWhatIsWrong) {
          c.mbufs = 100;
        },
        {"mbufs"}},
-      {"little memory",
-       [](auto& c) {
-         c.memory_mb = 16;
-         c.mbufs = 65536;
-       },
-       {"memory_mb"}},
       {"twin's name is taken",
        [](auto& c) { c.ports = {MakePort("lo", "net_null0", true)}; },
        {"port lo", "already"}},

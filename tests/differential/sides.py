@@ -16,6 +16,8 @@ from scenario import Vocabulary
 EPOCH = 1767225600.0
 # A gap that is waited for; shorter ones are passed over, since both sides see the same times.
 REAL_GAP = 0.02
+# The kernel's connlimit forgets closed connections at most once a tick, so ticks must pass.
+TICK = 0.011
 
 
 # --- kernel ------------------------------------------------------------------------------------
@@ -27,11 +29,14 @@ def run_kernel(scenario, kernel):
     emitted = {}
     vocabulary = Vocabulary(emitted)
     started, before = time.time(), 0.0
+    lazy = "connlimit" in scenario.rules4 + scenario.rules6
     for index, step in enumerate(scenario.steps):
         port, packet = scenario.build(index, vocabulary)
         result.sent[index] = (port, packet)
         if step.time - before >= REAL_GAP:
             time.sleep(max(0.0, started + step.time - time.time()))
+        elif lazy:
+            time.sleep(TICK)
         before = step.time
         result.times[index], out = kernel.send(port, scenario.frame(port, packet))
         out = [(p, data if p.startswith("host:") else data[14:]) for p, data in out]

@@ -7,7 +7,9 @@
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <climits>
 #include <new>
 
 namespace postern::dpdk {
@@ -17,12 +19,15 @@ using net::DropReason;
 using pipeline::HandoffKind;
 
 constexpr net::Time kTickInterval = net::kMillisecond;
-// Idle turns before the first sleep, and the sleep: a burst that comes meanwhile waits no longer
-// than that.
+// Idle turns, and how long the worker then sleeps: a burst that comes meanwhile waits no longer
+// than that. The last one is reached after some seconds without a packet.
 constexpr unsigned kIdleTurns = 300;
-constexpr unsigned kLongIdleTurns = 3000;
-constexpr long kShortSleep = 20'000;  // ns
-constexpr long kLongSleep = 50'000;
+struct IdleStage {
+  unsigned turns;
+  long nanoseconds;
+};
+constexpr std::array<IdleStage, 3> kIdleStages = {
+    {{3'000, 20'000}, {20'000, 50'000}, {UINT_MAX, 250'000}}};
 // Tuples a connection has, and some room for remote entries.
 constexpr uint32_t kTuplesEach = 2;
 // Connections of one worker beyond nf_conntrack_max: those that wait to be reaped.
@@ -78,7 +83,7 @@ void Worker::Run() {
   while (!world_.stop->load(std::memory_order_relaxed)) {
     const net::Time now = world_.clock->At(start);
     const bool worked = Turn(now) != 0;
-    idle_turns = worked ? 0 : idle_turns + 1;
+    idle_turns = worked ? 0 : std::min(idle_turns + 1, UINT_MAX - 1);
     if (world_.sleeps && idle_turns > kIdleTurns) Rest(idle_turns);
     const uint64_t end = rte_rdtsc();
     CountTime(end - start, worked, now);
@@ -223,7 +228,9 @@ void Worker::CountTime(uint64_t turn_cycles, bool worked, net::Time now) {
 }
 
 void Worker::Rest(unsigned idle_turns) const {
-  const timespec pause{0, idle_turns > kLongIdleTurns ? kLongSleep : kShortSleep};
+  const auto stage = std::find_if(kIdleStages.begin(), kIdleStages.end(),
+                                  [&](const IdleStage& s) { return idle_turns <= s.turns; });
+  const timespec pause{0, stage->nanoseconds};
   nanosleep(&pause, nullptr);
 }
 

@@ -214,10 +214,9 @@ void ReadRules(GroupReader* root, Config* config) {
 
 void ReadLog(GroupReader* root, Config* config) {
   GroupReader reader(root->Group("log"), "log", root->errors());
-  std::string rules = "syslog";
-  if (const Setting* s = reader.Text("rules", &rules); s != nullptr) {
-    if (rules.empty()) reader.Error(*s, "rules", "must be \"syslog\" or the path of a file");
-    if (rules != "syslog") config->log.rules_file = Absolute(config->file, rules);
+  if (const Setting* s = reader.Text("rules_file", &config->log.rules_file); s != nullptr) {
+    if (config->log.rules_file.empty()) reader.Error(*s, "rules_file", "must be a file's path");
+    config->log.rules_file = Absolute(config->file, config->log.rules_file);
   }
   reader.Choice("facility",
                 {"daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5",

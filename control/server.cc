@@ -184,7 +184,7 @@ class Server::Session : public std::enable_shared_from_this<Session> {
   }
 
   void AfterWrite() {
-    if (closed_) return;
+    if (closed_ || writing_) return;
     if (!outbox_.empty()) {
       Write();
     } else if (answered_) {

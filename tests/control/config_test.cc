@@ -3,15 +3,15 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
+#include "tests/control/folder.h"
+
 namespace postern::control {
 namespace {
+
+using test::Folder;
 
 // The least that a configuration must have.
 constexpr char kPorts[] =
@@ -35,8 +35,8 @@ Config Parse(const std::string& text) {
 
 TEST(Config, DefaultsSuitATwoPortEdgeBox) {
   const Config config = Parse(std::string(kPorts) + kRules);
-  EXPECT_EQ(config.system, SystemConfig());
-  EXPECT_EQ(config.dataplane, DataplaneConfig());
+  EXPECT_TRUE(config.system.SameAs(SystemConfig()));
+  EXPECT_TRUE(config.dataplane.SameAs(DataplaneConfig()));
   EXPECT_EQ(config.sysctls.conntrack.max, 262144u);
   EXPECT_TRUE(config.sysctls.forward_ipv4);
   EXPECT_TRUE(config.sysctls.forward_ipv6);
@@ -66,7 +66,7 @@ conntrack: { nf_conntrack_max = 1000; nf_conntrack_tcp_timeout_established = 744
              nf_conntrack_tcp_loose = false; helpers = [ ]; };
 nat: { port_preservation = "strict"; };
 rules: { ipv4 = "rules.v4"; ipv6 = "/etc/rules.v6"; };
-log: { rules = "/var/log/postern/rules.log"; facility = "local3"; };
+log: { rules_file = "/var/log/postern/rules.log"; facility = "local3"; };
 )");
   EXPECT_EQ(config.system.control_socket, "run/postern.sock");
   EXPECT_EQ(config.dataplane.workers, (std::vector<unsigned>{2, 2}));
@@ -219,8 +219,7 @@ const ErrorRow kErrorRows[] = {
      "edge.conf:1: nat.port_preservation must be one of \"owner\", \"strict\", not \"always\""},
     {"sysctl_files = [ \"/nowhere/99.conf\" ];", true,
      "edge.conf:1: sysctl_files[0] \"/nowhere/99.conf\" can't be read: No such file or directory"},
-    {"log: { rules = \"\"; };", true,
-     "edge.conf:1: log.rules must be \"syslog\" or the path of a file"},
+    {"log: { rules_file = \"\"; };", true, "edge.conf:1: log.rules_file must be a file's path"},
     {"system: { metrics = ; };", true, "edge.conf:1: syntax error"},
 };
 INSTANTIATE_TEST_SUITE_P(Rows, ConfigErrorTest, ::testing::ValuesIn(kErrorRows));
@@ -250,24 +249,6 @@ ports: ({ name = ""; device = "net_tap0"; });
           "edge.conf:5: ports[0].name must not be empty",
       }));
 }
-
-// A folder that is gone at the end of the test.
-class Folder {
- public:
-  Folder() {
-    std::string pattern = ::testing::TempDir() + "postern-config-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string Write(const std::string& name, const std::string& content) {
-    std::ofstream(path_ + "/" + name) << content;
-    return path_ + "/" + name;
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 TEST(Config, IncludedFilesKeepTheirNamesInErrors) {
   Folder folder;

@@ -1,0 +1,212 @@
+#include "app/tool.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string_view>
+
+#include "app/replay_tool.h"
+#include "control/client.h"
+#include "control/rule_files.h"
+#include "control/suggest.h"
+#include "control/sysctl_command.h"
+
+namespace postern::app {
+namespace {
+
+constexpr int kUsage = 2;
+constexpr std::string_view kDefaultConfig = "/etc/postern/postern.conf";
+
+struct Entry {
+  std::string_view name;
+  std::string_view does;
+};
+constexpr auto kCommands = std::to_array<Entry>({
+    {"iptables", "the IPv4 rules, as iptables shows them"},
+    {"ip6tables", "the IPv6 rules"},
+    {"iptables-save", "print the IPv4 rules"},
+    {"iptables-restore", "replace the IPv4 rules"},
+    {"ip6tables-save", "print the IPv6 rules"},
+    {"ip6tables-restore", "replace the IPv6 rules"},
+    {"conntrack", "the connections"},
+    {"ipset", "sets of addresses (not yet)"},
+    {"sysctl", "nf_conntrack's settings and forwarding"},
+    {"status", "version, ports, workers, table use [--json]"},
+    {"reload", "read the configuration and the rules again"},
+    {"check", "say what is wrong with a configuration [-c FILE]"},
+    {"replay", "run captures through the datapath, offline"},
+    {"env", "print the shell's PATH for the names above"},
+});
+constexpr auto kLinks = std::to_array<std::string_view>(
+    {"conntrack", "ip6tables", "ip6tables-restore", "ip6tables-save", "ipset", "iptables",
+     "iptables-restore", "iptables-save"});
+
+int Check(const std::vector<std::string>& arguments) {
+  std::string file(kDefaultConfig);
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if ((arguments[i] == "-c" || arguments[i] == "--config") && i + 1 < arguments.size()) {
+      file = arguments[++i];
+      continue;
+    }
+    fmt::print(stderr, "Usage: postern check [-c FILE]\n");
+    return arguments[i] == "--help" || arguments[i] == "-h" ? 0 : kUsage;
+  }
+  std::vector<std::string> errors;
+  std::vector<std::string> warnings;
+  const bool good = control::CheckConfig(file, &errors, &warnings);
+  for (const std::string& error : errors) fmt::print("{}\n", error);
+  for (const std::string& warning : warnings) fmt::print(stderr, "warning: {}\n", warning);
+  return good ? 0 : 1;
+}
+
+// libexec/postern beside the program's own folder, in a build folder and where it is installed.
+std::string LinksFolder() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  for (const std::filesystem::path& up : {self.parent_path().parent_path()}) {
+    const std::filesystem::path folder = up / "libexec" / "postern";
+    if (!error && std::filesystem::exists(folder / "iptables", error)) return folder.string();
+  }
+  return POSTERN_LIBEXEC;
+}
+
+// Quoted for a shell's eval.
+std::string Quoted(const std::string& text) {
+  std::string result = "'";
+  for (const char c : text) result += c == '\'' ? "'\\''" : std::string(1, c);
+  return result + "'";
+}
+
+int Env(const ToolCall& call) {
+  if (!call.arguments.empty()) {
+    fmt::print(stderr, "Usage: postern env\n");
+    return kUsage;
+  }
+  const std::string folder = LinksFolder();
+  const bool plain = folder.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                         "0123456789/._-+") == std::string::npos;
+  fmt::print("export PATH={}:$PATH\n", plain ? folder : Quoted(folder));
+  if (!call.socket.empty()) {
+    const std::string socket = std::filesystem::absolute(call.socket).string();
+    fmt::print("export POSTERN_SOCKET={}\n", Quoted(socket));
+  }
+  return 0;
+}
+
+// iptables-restore [options] [FILE]: the file is read here, with the caller's rights. Takes the
+// file's name out of the arguments and returns it; "" for standard input.
+std::string TakeRestoreFile(std::vector<std::string>* arguments) {
+  constexpr std::array<std::string_view, 4> kWithValue = {"-T", "--table", "-M", "--modprobe"};
+  for (size_t i = 0; i < arguments->size(); ++i) {
+    const std::string& argument = (*arguments)[i];
+    if (std::find(kWithValue.begin(), kWithValue.end(), argument) != kWithValue.end()) {
+      ++i;
+      continue;
+    }
+    const bool wait = argument == "-w" || argument == "-W" || argument == "--wait" ||
+                      argument == "--wait-interval";
+    if (wait && i + 1 < arguments->size() &&
+        (*arguments)[i + 1].find_first_not_of("0123456789") == std::string::npos) {
+      ++i;
+      continue;
+    }
+    if (!argument.empty() && argument[0] == '-') continue;
+    std::string file = argument;
+    arguments->erase(arguments->begin() + static_cast<std::ptrdiff_t>(i));
+    return file;
+  }
+  return "";
+}
+
+// The file descriptor that a command reads, -1 for none; -2 after a sentence about a file that
+// can't be opened.
+int OpenInput(const std::string& command, std::vector<std::string>* arguments) {
+  std::string file;
+  if (command.ends_with("-restore")) {
+    const auto help = [](const std::string& a) { return a == "-h" || a == "--help"; };
+    const auto version = [](const std::string& a) { return a == "-V" || a == "--version"; };
+    if (std::any_of(arguments->begin(), arguments->end(), help) ||
+        std::any_of(arguments->begin(), arguments->end(), version)) {
+      return -1;
+    }
+    file = TakeRestoreFile(arguments);
+    if (file.empty()) return STDIN_FILENO;
+  } else if (command == "sysctl") {
+    file = control::SysctlFile(*arguments);
+    if (file == "-") return STDIN_FILENO;
+  }
+  if (file.empty()) return -1;
+  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) return fd;
+  if (command == "sysctl") {
+    fmt::print(stderr, "sysctl: cannot open \"{}\": {}\n", file, std::strerror(errno));
+  } else {
+    fmt::print(stderr, "Can't open {}: {}\n", file, std::strerror(errno));
+  }
+  return -2;
+}
+
+int InDaemon(const ToolCall& call) {
+  control::ClientRequest request;
+  request.socket_path = control::SocketPath(call.socket);
+  request.program = call.command;
+  request.arguments = call.arguments;
+  request.input = OpenInput(call.command, &request.arguments);
+  if (request.input == -2) return 1;
+  return control::RunClient(request);
+}
+
+std::vector<std::string_view> CommandNames() {
+  std::vector<std::string_view> names;
+  for (const Entry& entry : kCommands) names.push_back(entry.name);
+  return names;
+}
+
+}  // namespace
+
+bool IsToolName(const std::string& name) {
+  return std::find(kLinks.begin(), kLinks.end(), name) != kLinks.end();
+}
+
+std::string ToolHelp() {
+  std::string text = "Usage: postern [--socket PATH] COMMAND [ARGUMENT]...\n\nCommands:\n";
+  for (const Entry& entry : kCommands) {
+    text += fmt::format("  {:<20}{}\n", entry.name, entry.does);
+  }
+  text +=
+      "\nOptions:\n"
+      "  --socket PATH       posternd's control socket; else POSTERN_SOCKET, else\n"
+      "                      /run/postern/postern.sock\n"
+      "  --version           print the version\n"
+      "  --help              print this\n"
+      "\nIt also answers to the names of iptables, conntrack and their kin:\n"
+      "  eval \"$(postern env)\"\n";
+  return text;
+}
+
+int RunTool(const ToolCall& call) {
+  if (call.command == "check") return Check(call.arguments);
+  if (call.command == "env") return Env(call);
+  if (call.command == "replay") return RunReplay(call.arguments);
+  if (call.command == "ipset") {
+    fmt::print(stderr, "ipset: Postern doesn't have sets yet\n");
+    return 1;
+  }
+  const std::vector<std::string_view> names = CommandNames();
+  if (std::find(names.begin(), names.end(), call.command) == names.end()) {
+    fmt::print(stderr, "postern: there is no command '{}'{}\nTry 'postern --help'.\n", call.command,
+               control::Suggestion(call.command, names));
+    return kUsage;
+  }
+  return InDaemon(call);
+}
+
+}  // namespace postern::app

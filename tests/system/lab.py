@@ -25,8 +25,9 @@ HELPER = [sys.executable, str(HERE / "helper.py")]
 
 CONF = """
 system:    {{ control_socket = "{dir}/postern.sock"; metrics = "127.0.0.1:9797"; state_dir = "{dir}"; }};
-dataplane: {{ workers = [ {workers} ]; main_core = 0; hugepages = false; memory_mb = 256;
+dataplane: {{ workers = [ {workers} ]; main_core = 0; hugepages = false; memory_mb = 512;
              mbufs = 16384; }};
+conntrack: {{ nf_conntrack_max = 65536; }};
 ports: (
   {{ name = "wan0"; device = "net_af_packet0,iface=phy-wan"; addresses = [ "203.0.113.2/24", "2001:db8:1::2/64" ]; }},
   {{ name = "lan0"; device = "net_af_packet1,iface=phy-lan"; addresses = [ "192.168.1.1/24", "2001:db8:2::1/64" ]; }}

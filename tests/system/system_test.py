@@ -84,7 +84,7 @@ def test_conntrack_list(lab):
                    r"src=198\.51\.100\.7 dst=203\.0\.113\.2 sport=80 dport=\d+ \[ASSURED\] mark=0 use=1$",
                    done.stdout, re.MULTILINE), done.stdout)
     count = len(done.stdout.splitlines())
-    need(f"conntrack v1.4.7 (postern): {count} flow entries have been shown." in done.stderr,
+    need(f"conntrack v1.4.7 (conntrack-tools): {count} flow entries have been shown." in done.stderr,
          done.stderr)
     done = lab.postern("conntrack", "-C")
     need(int(done.stdout) >= count, done.stdout)

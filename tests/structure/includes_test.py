@@ -44,11 +44,11 @@ cstdint cstdio cstdlib cstring ctime cuchar cwchar cwctype
 INTRINSICS = {"immintrin.h", "wmmintrin.h", "emmintrin.h", "x86intrin.h", "cpuid.h"}
 
 POSIX = re.compile(r"^(sys|net|netinet|arpa|linux|asm)/|^(dirent|errno|fcntl|getopt|grp|ifaddrs|netdb|"
-                   r"poll|pthread|pwd|sched|signal|stdlib|string|syslog|termios|time|unistd)\.h$")
+                   r"poll|pthread|pwd|sched|signal|stdlib|string|strings|syslog|termios|time|unistd)\.h$")
 DPDK = re.compile(r"^(rte_|generic/rte_|bus_|dev_driver|ethdev_)")
 CONTROL_LIBRARIES = re.compile(
     r"^(libconfig\.h\+\+|boost/|prometheus/|nlohmann/|fmt/|spdlog/|pcap)")
-APP_LIBRARIES = re.compile(r"^(boost/program_options|fmt/|spdlog/|systemd/|cap-ng\.h)")
+APP_LIBRARIES = re.compile(r"^(boost/|fmt/|spdlog/|systemd/|cap-ng\.h)")
 TEST_LIBRARIES = re.compile(r"^(gtest/|gmock/|benchmark/)")
 
 LIBRARIES = {

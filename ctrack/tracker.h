@@ -93,6 +93,10 @@ class Tracker {
   // Replaces the reply tuple of an unconfirmed connection (nf_conntrack_alter_reply).
   void AlterReply(Connection* connection, const Tuple& reply);
 
+  // A reset was sent in the connection's name (REJECT): its TCP state becomes CLOSE at once
+  // (nf_conntrack_tcp_set_closing). No effect on an unconfirmed one and on other protocols.
+  void SetClosing(Connection* connection, Time now);
+
   // True if a confirmed connection other than `ignore` already uses `tuple` (either direction), or
   // a remote entry does: nf_conntrack_tuple_taken. An expired one is removed and doesn't count.
   bool TupleTaken(const Tuple& tuple, const Connection* ignore, Time now);

@@ -98,6 +98,21 @@ void Tracker::AlterReply(Connection* connection, const Tuple& reply) {
   connection->tuples[static_cast<size_t>(Direction::kReply)] = reply;
 }
 
+void Tracker::SetClosing(Connection* connection, Time now) {
+  if (connection->original().protocol != net::kProtoTcp || !connection->Has(kConfirmed) ||
+      connection->Has(kDying)) {
+    return;
+  }
+  TcpState& state = connection->protocol.tcp.state;
+  const bool closed_before = state == TcpState::kClose;
+  state = TcpState::kClose;
+  if (closed_before || connection->Has(kFixedTimeout)) return;
+  const uint32_t timeout = settings_->tcp_timeout[static_cast<size_t>(TcpState::kClose)];
+  connection->expires = now + timeout * net::kSecond;
+  observer_->OnConnection(ConnEvent::kUpdate, kChangeProtoInfo, *connection, now);
+  observer_->OnClosed(*connection);
+}
+
 bool Tracker::TupleTaken(const Tuple& tuple, const Connection* ignore, Time now) {
   const TableValue value = table_->Lookup(tuple);
   if (value.IsRemote()) {

@@ -100,6 +100,7 @@ void Pipeline::Impl::SendReset(const Flight& about, net::Hook) {
                             &reset)) {
     return;
   }
+  if (about.ct.connection != nullptr) tracker_.SetClosing(about.ct.connection, about.now);
   SendOwn(&reset, about);
 }
 

@@ -40,6 +40,7 @@ constexpr auto kCommands = std::to_array<Entry>({
     {"sysctl", "nf_conntrack's settings and forwarding"},
     {"status", "version, ports, workers, table use [--json]"},
     {"reload", "read the configuration and the rules again"},
+    {"save", "write the rules back to the configuration's files [-c]"},
     {"check", "say what is wrong with a configuration [-c FILE]"},
     {"replay", "run captures through the datapath, offline"},
     {"env", "print the shell's PATH for the names above"},

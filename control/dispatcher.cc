@@ -8,6 +8,7 @@
 
 #include "control/conntrack_command.h"
 #include "control/iptables/command.h"
+#include "control/save.h"
 #include "control/status.h"
 #include "control/sysctl_command.h"
 
@@ -23,6 +24,7 @@ constexpr auto kPrograms = std::to_array<std::string_view>({
     "iptables-restore",
     "iptables-save",
     "reload",
+    "save",
     "status",
     "sysctl",
 });
@@ -64,6 +66,9 @@ std::unique_ptr<Command> Dispatcher::Start(const CommandIo& io) {
   if (program == "conntrack") return MakeConntrackCommand(io, engine);
   if (program == "reload") {
     return OneStep([reload = reload_](const CommandIo& i) { return Reload(i, reload); });
+  }
+  if (program == "save") {
+    return OneStep([engine](const CommandIo& i) { return RunSave(i, engine); });
   }
   if (program == "status") {
     return OneStep([engine](const CommandIo& i) { return RunStatus(i, engine); });

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "control/rule_files.h"
+#include "control/save.h"
 #include "tests/control/fake_dataplane.h"
 #include "tests/control/folder.h"
 
@@ -164,6 +165,26 @@ TEST_F(EngineTest, NfConntrackMaxCantOutgrowTheReservedMemory) {
   EXPECT_FALSE(engine_->SetSysctls(sysctls));
   EXPECT_EQ(dataplane_.publications, 1);
   EXPECT_EQ(engine_->sysctls().conntrack.max, 262144u);
+}
+
+TEST_F(EngineTest, SaveWritesTheRulesBackWhole) {
+  dataplane_.Count(0, "FORWARD", 1, 60);
+  rules::Model model = engine_->Rules();
+  model.ipv4.table(net::Table::kFilter).Find("FORWARD")->rules.pop_back();
+  ASSERT_TRUE(engine_->Apply(model, true));
+  std::string error;
+  CommandIo io;
+  io.arguments = {"-c"};
+  io.error = [&](std::string_view text) { return error += text, true; };
+  EXPECT_EQ(RunSave(io, engine_.get()), 0) << error;
+  const std::string text = folder_.Read("rules.v4");
+  EXPECT_NE(text.find("[2:160] -A FORWARD -s 192.0.2.1/32 -j ACCEPT\n"), std::string::npos) << text;
+  EXPECT_EQ(std::filesystem::status(folder_.path() + "/rules.v4").permissions(),
+            std::filesystem::perms(0640));
+  ASSERT_TRUE(engine_->Reload());
+  EXPECT_EQ(engine_->Rules().ipv4.table(net::Table::kFilter).Find("FORWARD")->rules.size(), 2u);
+  // Nothing else is left in the folder.
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 2);
 }
 
 TEST_F(EngineTest, WarnsOnceOfInterfacesThatNoPortHas) {

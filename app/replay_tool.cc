@@ -19,7 +19,7 @@ po::options_description Options(control::ReplayOptions* replay, std::vector<std:
   po::options_description options("Options");
   options.add_options()("config,c", po::value(&replay->config)->required(),
                         "the configuration file")(
-      "in", po::value(inputs)->required()->composing(),
+      "in", po::value(inputs)->required()->multitoken()->composing(),
       "PORT=PCAP: frames that enter by a port; host:PORT=PCAP: that the appliance itself sends")(
       "out", po::value(&replay->out_folder), "folder for what was sent, PORT.pcap a port")(
       "events", po::value(&replay->events_file), "a JSON object a line and packet; - for stdout")(
@@ -28,7 +28,8 @@ po::options_description Options(control::ReplayOptions* replay, std::vector<std:
       "workers", po::value(&replay->workers), "instead of the configuration's number")(
       "arrival", po::value<std::string>()->default_value("rss"),
       "which worker gets a packet: rss, or random")(
-      "no-fast-path", "walk the rules for every packet")("seed", po::value(&replay->seed),
+      "no-fast-path", "walk the rules for every packet")(
+      "icmp-unlimited", "send every ICMP error, whatever the rate")("seed", po::value(&replay->seed),
                                                          "of everything that is chosen at random")(
       "settle", po::value(&replay->settle_seconds), "seconds that pass after the last packet")(
       "help,h", "print this");
@@ -52,6 +53,7 @@ int RunReplay(const std::vector<std::string>& arguments) {
     }
     po::notify(given);
     replay.fast_path = given.count("no-fast-path") == 0;
+    replay.limit_icmp_errors = given.count("icmp-unlimited") == 0;
     const std::string arrival = given["arrival"].as<std::string>();
     if (arrival != "rss" && arrival != "random") {
       fmt::print(stderr, "postern replay: --arrival must be rss or random, not '{}'\n", arrival);

@@ -391,6 +391,7 @@ Dumper::Next Dumper::Icmpv6(size_t offset, bool fragment, bool quoted) {
 }
 
 std::string_view NameOf(net::PortId port, const std::vector<std::string>& names) {
+  if (port == net::kLoopbackPort) return "lo";
   return port < names.size() ? std::string_view(names[port]) : std::string_view();
 }
 

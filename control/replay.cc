@@ -269,6 +269,7 @@ net::Status Replay(const ReplayOptions& options) {
     if (failed) return net::Error{options.out_folder + ": " + failed.message()};
   }
 
+  if (!options.limit_icmp_errors) config->sysctls.icmp_ratelimit = 0;
   Recorder recorder(options, config->PortNames());
   pipeline::OfflineEngine datapath(DatapathOptions(options, *config), &recorder, &recorder,
                                    &recorder);

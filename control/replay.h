@@ -25,6 +25,7 @@ struct ReplayOptions {
   unsigned workers = 0;     // 0: as many as the configuration names
   pipeline::Arrival arrival = pipeline::Arrival::kRss;
   bool fast_path = true;
+  bool limit_icmp_errors = true;  // false: as net.ipv4.icmp_ratelimit = 0
   uint64_t seed = 1;
   double settle_seconds = 0;  // time that passes after the last packet
 };

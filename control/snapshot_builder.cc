@@ -9,7 +9,8 @@ void SetSysctls(const Sysctls& sysctls, pipeline::Snapshot* snapshot) {
   snapshot->conntrack = sysctls.conntrack;
   snapshot->forward_ipv4 = sysctls.forward_ipv4;
   snapshot->forward_ipv6 = sysctls.forward_ipv6;
-  snapshot->reverse_path_filter = sysctls.reverse_path_filter;
+  snapshot->reverse_path_filter = static_cast<pipeline::ReversePath>(sysctls.reverse_path_filter);
+  snapshot->limit_icmp_errors = sysctls.icmp_ratelimit != 0;
 }
 
 void MakeWorkerRules(size_t workers, pipeline::Snapshot* snapshot) {

@@ -33,7 +33,8 @@ constexpr uint64_t kMaxInt = 2147483647;
 // Sorted by name, as `sysctl -a` lists them.
 const auto kNames = std::to_array<SysctlName>({
     POSTERN_SYSCTL("net.ipv4.conf.all.forwarding", 0, 1, forward_ipv4),
-    POSTERN_SYSCTL("net.ipv4.conf.all.rp_filter", 0, 1, reverse_path_filter),
+    POSTERN_SYSCTL("net.ipv4.conf.all.rp_filter", 0, 2, reverse_path_filter),
+    POSTERN_SYSCTL("net.ipv4.icmp_ratelimit", 0, kMaxInt, icmp_ratelimit),
     POSTERN_SYSCTL("net.ipv4.ip_forward", 0, 1, forward_ipv4),
     POSTERN_SYSCTL("net.ipv4.ipfrag_high_thresh", 0, kMaxInt, conntrack.frag_high_thresh),
     POSTERN_SYSCTL("net.ipv4.ipfrag_time", 0, kMaxTimeout, conntrack.frag_timeout_ipv4),

@@ -22,7 +22,9 @@ struct Sysctls {
   ctrack::Settings conntrack;
   bool forward_ipv4 = true;          // net.ipv4.ip_forward
   bool forward_ipv6 = true;          // net.ipv6.conf.all.forwarding
-  bool reverse_path_filter = false;  // net.ipv4.conf.all.rp_filter
+  uint8_t reverse_path_filter = 0;   // net.ipv4.conf.all.rp_filter: 0 off, 1 strict, 2 loose
+  // net.ipv4.icmp_ratelimit: 0 lifts the limits on ICMP errors; another value means Linux' default.
+  uint32_t icmp_ratelimit = 1000;
 };
 
 // One name. `read`: its value; `write`: null for a name that can only be read.

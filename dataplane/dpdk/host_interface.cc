@@ -36,6 +36,8 @@ net::Status Configure(const PortSettings& settings, const net::MacAddress& port_
   const bool ipv6 = SetDeviceOption(name, net::Family::kIpv6, "disable_ipv6", "0");
   // Answers to a packet may leave by another twin than it came from.
   SetDeviceOption(name, net::Family::kIpv4, "rp_filter", "0");
+  // What REJECT answers to a program of the appliance comes from one of its own addresses.
+  SetDeviceOption(name, net::Family::kIpv4, "accept_local", "1");
   if (net::Status status = SetDeviceMac(name, host_mac); !status) return status;
   if (net::Status status = SetDeviceMtu(name, settings.mtu); !status) return status;
   if (net::Status status = SetDeviceUp(name); !status) return status;

@@ -34,11 +34,12 @@ void Pipeline::Impl::SendOut(net::Packet* packet, const route::RouteResult& rout
   now_ = now;
   packet->out_port = route.port;
   uint32_t mtu = PathMtu(route);
-  // ip_do_fragment: a datagram that came in fragments leaves in fragments no larger.
-  if (packet->largest_fragment != 0) mtu = std::min<uint32_t>(mtu, packet->largest_fragment);
-  const bool cut = packet->ip.l3_length > mtu || (packet->largest_fragment != 0 &&
-                                                  packet->ip.l3_length > packet->largest_fragment);
-  if (cut) {
+  // ip_finish_output, ip6_finish_output: a datagram that came in fragments leaves in fragments no
+  // larger, though it might fit whole; an IPv6 one that was no larger than its fragments stays
+  // whole.
+  const bool reassembled = packet->largest_fragment != 0;
+  if (reassembled) mtu = std::min<uint32_t>(mtu, packet->largest_fragment);
+  if (packet->ip.l3_length > mtu || (reassembled && packet->ip.family == net::Family::kIpv4)) {
     fragment_route_ = route;
     fragment_to_host_ = false;
     if (!route::Fragment(context_.io->pool(), packet, static_cast<uint16_t>(mtu),

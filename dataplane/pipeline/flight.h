@@ -22,9 +22,10 @@ struct Flight {
   bool unconfirmed = false;       // ct.connection was made for this packet
   bool confirmed_before = false;  // ct.connection was in the table when the packet came
   bool nat_exhausted = false;
-  bool nat_walked = false;         // a nat chain was walked: not a path to remember
-  net::PortId in = net::kNoPort;   // input interface as the rules see it
-  net::PortId out = net::kNoPort;  // output interface as the rules see it
+  bool nat_walked = false;          // a nat chain was walked: not a path to remember
+  net::PortId in = net::kNoPort;    // input interface as the rules see it
+  net::PortId out = net::kNoPort;   // output interface as the rules see it
+  net::PortId twin = net::kNoPort;  // where the host's kernel gets it; kNoPort: the in port's twin
   route::RouteResult route;
   uint32_t counted_bytes = 0;  // l3 length that the rules counted
   // The remembered path that this packet follows instead of walking; kNoPath: it walks.

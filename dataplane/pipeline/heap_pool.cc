@@ -5,14 +5,14 @@
 namespace postern::pipeline {
 
 bool HeapPool::Allocate(uint32_t length, net::Packet* packet) {
-  auto* memory = new (std::nothrow) uint8_t[size_t{kHeadroom} + length + kTailroom];
+  auto* memory = new (std::nothrow) uint8_t[size_t{kHeadroom} + length + tailroom_];
   if (memory == nullptr) return false;
   ++outstanding_;
   packet->buffer = memory;
   packet->data = memory + kHeadroom;
   packet->length = length;
   packet->headroom = kHeadroom;
-  packet->tailroom = kTailroom;
+  packet->tailroom = tailroom_;
   return true;
 }
 

@@ -10,7 +10,11 @@ namespace postern::pipeline {
 class HeapPool final : public net::BufferPool {
  public:
   static constexpr uint16_t kHeadroom = 128;
-  static constexpr uint32_t kTailroom = 128;
+  static constexpr uint16_t kTailroom = 128;
+
+  // `tailroom`: bytes behind a new buffer's content. With 0, memory ends with the frame, so that a
+  // sanitizer sees who reads past it.
+  explicit HeapPool(uint16_t tailroom = kTailroom) : tailroom_(tailroom) {}
 
   bool Allocate(uint32_t length, net::Packet* packet) override;
   void Free(net::Packet* packet) override;
@@ -18,6 +22,7 @@ class HeapPool final : public net::BufferPool {
   size_t outstanding() const { return outstanding_; }
 
  private:
+  const uint16_t tailroom_;
   size_t outstanding_ = 0;
 };
 

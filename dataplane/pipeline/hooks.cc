@@ -66,6 +66,19 @@ bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
   return false;
 }
 
+// RFC 3704: strict takes a source only by the port that leads back to it, loose by any way back.
+bool Pipeline::Impl::ReversePathOk(const Flight& f) const {
+  const net::Packet& packet = *f.packet;
+  if (snapshot_->reverse_path_filter == ReversePath::kOff ||
+      packet.ip.family != net::Family::kIpv4 || f.route.kind == RouteKind::kMulticast) {
+    return true;
+  }
+  const route::RouteResult back =
+      routes().Lookup(packet.ip.family, packet.ip.source, packet.in_port);
+  if (back.kind != RouteKind::kUnicast) return false;
+  return snapshot_->reverse_path_filter == ReversePath::kLoose || back.port == packet.in_port;
+}
+
 bool Pipeline::Impl::RouteInput(Flight& f) {
   net::Packet& packet = *f.packet;
   const net::Family family = packet.ip.family;
@@ -76,13 +89,9 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
     return false;
   }
   f.route = routes().Lookup(family, packet.ip.destination, packet.in_port);
-  if (snapshot_->reverse_path_filter && family == net::Family::kIpv4 &&
-      f.route.kind != RouteKind::kMulticast) {
-    const route::RouteResult back = routes().Lookup(family, packet.ip.source, packet.in_port);
-    if (back.kind != RouteKind::kUnicast || back.port != packet.in_port) {
-      FinishDrop(f, DropReason::kReversePath);
-      return false;
-    }
+  if (!ReversePathOk(f)) {
+    FinishDrop(f, DropReason::kReversePath);
+    return false;
   }
   if (f.route.kind == RouteKind::kUnreachable) {
     const bool v4 = family == net::Family::kIpv4;
@@ -105,7 +114,7 @@ void Pipeline::Impl::InputPath(Flight& f) {
     return;
   }
   net::Packet* packet = f.packet;
-  const net::PortId twin = packet->in_port;
+  const net::PortId twin = f.twin != net::kNoPort ? f.twin : packet->in_port;
   Finish(f, Verdict::kAccept, DropReason::kNone);
   if (packet->ip.protocol == net::kProtoIcmpv6 && neighbors_.HandleNd(*packet, f.now, false)) {
     CopyToOtherWorkers(*packet);
@@ -173,6 +182,10 @@ bool Pipeline::Impl::ForwardChecks(Flight& f) {
   return true;
 }
 
+net::PortId Pipeline::Impl::OutPort(const route::RouteResult& route) {
+  return route.kind == RouteKind::kLocal ? net::kLoopbackPort : route.port;
+}
+
 void Pipeline::Impl::OutputPath(Flight& f) {
   const net::Family family = f.packet->ip.family;
   const net::IpAddress destination = f.packet->ip.destination;
@@ -185,21 +198,37 @@ void Pipeline::Impl::OutputPath(Flight& f) {
   // way.
   if (f.packet->ip.destination != destination || f.packet->mark != mark) {
     f.route = routes().Lookup(family, f.packet->ip.destination, f.out);
-    f.out = f.route.port;
+    if (net::IsLoopback(family, f.packet->ip.destination)) {
+      // REDIRECT at OUTPUT: to a program of the appliance.
+      f.route = {RouteKind::kLocal, f.packet->out_port, f.packet->ip.destination};
+    }
+    f.out = OutPort(f.route);
     if (f.route.kind == RouteKind::kUnreachable) {
       FinishDrop(f, DropReason::kNoRoute);
       return;
     }
   }
   if (!Postrouting(f)) return;
+  if (f.route.kind == RouteKind::kLocal) {
+    LoopBack(f);
+    return;
+  }
   net::Packet* packet = f.packet;
   const route::RouteResult route = f.route;
   const net::Time now = f.now;
   Finish(f, Verdict::kAccept, DropReason::kNone);
-  if (route.kind == RouteKind::kLocal) {
-    Deliver(packet, route.port);
-  } else {
-    SendOut(packet, route, now);
+  SendOut(packet, route, now);
+}
+
+// What the appliance sends to itself comes in again by lo, with its connection: conntrack sees
+// nothing twice.
+void Pipeline::Impl::LoopBack(Flight& f) {
+  f.in = net::kLoopbackPort;
+  f.out = net::kNoPort;
+  if (f.twin == net::kNoPort) f.twin = f.route.port;
+  if (Chain(f, Table::kRaw, Hook::kPrerouting) && Chain(f, Table::kMangle, Hook::kPrerouting) &&
+      NatHook(f, Hook::kPrerouting)) {
+    InputPath(f);
   }
 }
 

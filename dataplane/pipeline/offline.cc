@@ -81,6 +81,7 @@ OfflineEngine::OfflineEngine(const Options& options, OfflineOutput* output, Even
       rng_(options.seed ^ 0x617272697661),
       owners_(OwnerSeed(options.seed), options.workers),
       icmp_limiter_(options.seed ^ 0x69636d70),
+      pool_(options.tailroom),
       ports_(options.port_names.size()) {
   for (size_t i = 0; i < ports_.size(); ++i) {
     ports_[i].name = options.port_names[i];

@@ -38,7 +38,8 @@ class OfflineEngine final : public Dataplane {
     uint64_t seed = 1;
     Arrival arrival = Arrival::kRss;
     bool assume_neighbors = true;
-    uint64_t promiscuous_ports = 0;  // bit set: accept any unicast destination MAC
+    uint64_t promiscuous_ports = 0;           // bit set: accept any unicast destination MAC
+    uint16_t tailroom = HeapPool::kTailroom;  // behind each frame that comes in
     std::vector<std::string> port_names;
   };
   OfflineEngine(const Options& options, OfflineOutput* output, EventSink* events,

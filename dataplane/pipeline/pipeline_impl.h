@@ -72,10 +72,14 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool Prerouting(Flight& f, const Known& known);
   bool Track(Flight& f, net::Hook hook, const Known& known);
   bool RouteInput(Flight& f);
+  bool ReversePathOk(const Flight& f) const;
   void InputPath(Flight& f);
   void ForwardPath(Flight& f);
   bool ForwardChecks(Flight& f);
   void OutputPath(Flight& f);
+  void LoopBack(Flight& f);
+  // The output interface as the rules see it.
+  static net::PortId OutPort(const route::RouteResult& route);
   bool Postrouting(Flight& f);
   bool Confirm(Flight& f);
   // Walks a built-in chain; true when the packet goes on. Otherwise the flight is finished.
@@ -113,7 +117,6 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void Reject(Flight& f, net::Hook hook, rules::RejectWith with);
   void SendOwn(net::Packet* packet, const Flight& about);
   std::optional<net::IpAddress> ErrorSource(const Flight& about) const;
-  void ReverseToHost(net::Packet* packet, const Flight& about);
 
   // ---- host_side.cc ----
   void AnswerHostArp(net::Packet* packet);

@@ -82,7 +82,7 @@ void Pipeline::Impl::SendError(const Flight& about, const route::IcmpError& what
   }
   const auto source = ErrorSource(about);
   if (!source) return;
-  if (!IsPathMtuError(packet.ip.family, what) &&
+  if (!IsPathMtuError(packet.ip.family, what) && snapshot_->limit_icmp_errors &&
       !context_.icmp_limiter->Allow(packet.ip.family, packet.ip.source, what.type, about.now)) {
     return;
   }
@@ -117,17 +117,7 @@ std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) c
   return routes().SourceFor(back.port, ip.family, back.next_hop);
 }
 
-// A host program's packet was refused: the answer goes straight back to its kernel.
-void Pipeline::Impl::ReverseToHost(net::Packet* packet, const Flight& about) {
-  packet->in_port = about.out;
-  Deliver(packet, about.out);
-}
-
 void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
-  if (about.source == Source::kHost) {
-    ReverseToHost(packet, about);
-    return;
-  }
   ++path_depth_;
   Flight f;
   f.packet = packet;
@@ -141,7 +131,9 @@ void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
     f.tracked = true;
   }
   f.route = routes().Lookup(packet->ip.family, packet->ip.destination, about.packet->in_port);
-  f.out = f.route.port;
+  f.out = OutPort(f.route);
+  // A program of the appliance hears of its packet on the twin that it sent it by.
+  if (about.source == Source::kHost) f.twin = about.packet->out_port;
   if (f.route.kind == route::RouteKind::kUnreachable) {
     FinishDrop(f, net::DropReason::kNoRoute);
   } else if (Chain(f, net::Table::kRaw, net::Hook::kOutput) &&

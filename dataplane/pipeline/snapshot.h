@@ -17,6 +17,9 @@
 
 namespace postern::pipeline {
 
+// net.ipv4.conf.all.rp_filter, with the kernel's numbers.
+enum class ReversePath : uint8_t { kOff = 0, kStrict = 1, kLoose = 2 };
+
 struct Snapshot {
   uint32_t generation = 1;  // of the whole; rises with each publication
   std::shared_ptr<const rules::RuleSet> rules;
@@ -24,9 +27,10 @@ struct Snapshot {
   std::shared_ptr<const route::RouteTable> routes;
   std::vector<route::StaticNeighbor> neighbors;
   ctrack::Settings conntrack;
-  bool forward_ipv4 = true;               // net.ipv4.ip_forward
-  bool forward_ipv6 = true;               // net.ipv6.conf.all.forwarding
-  bool reverse_path_filter = false;       // net.ipv4.conf.all.rp_filter = 1 (strict)
+  bool forward_ipv4 = true;  // net.ipv4.ip_forward
+  bool forward_ipv6 = true;  // net.ipv6.conf.all.forwarding
+  ReversePath reverse_path_filter = ReversePath::kOff;
+  bool limit_icmp_errors = true;          // false where net.ipv4.icmp_ratelimit is 0
   bool strict_port_preservation = false;  // nat.port_preservation = "strict"
   bool fast_path = true;  // remembered paths; false walks the rules for every packet
 };

@@ -18,9 +18,10 @@ bool NameMatches(std::string_view pattern, std::string_view name) {
 uint64_t PortsOf(const InterfaceMatch& match, const std::vector<std::string>& port_names) {
   uint64_t bits = 0;
   const size_t count = std::min<size_t>(port_names.size(), net::kMaxPorts);
-  for (size_t port = 0; port < net::kMaxPorts; ++port) {
+  for (size_t port = 0; port <= net::kLoopbackPort; ++port) {
     // A port that has no name yet is only matched by what matches everything.
-    const std::string_view name = port < count ? std::string_view(port_names[port]) : "";
+    std::string_view name = port < count ? std::string_view(port_names[port]) : "";
+    if (port == net::kLoopbackPort) name = "lo";
     if (NameMatches(match.name, name) != match.invert) bits |= uint64_t{1} << port;
   }
   return bits;

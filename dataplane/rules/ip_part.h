@@ -26,8 +26,8 @@ struct PacketKey {
         destination(WordsOf(context.packet->ip.destination)),
         in_port(Bit(context.in)),
         out_port(Bit(context.out)),
-        no_in(context.in >= net::kMaxPorts),
-        no_out(context.out >= net::kMaxPorts),
+        no_in(context.in > net::kLoopbackPort),
+        no_out(context.out > net::kLoopbackPort),
         protocol(context.packet->ip.protocol),
         later_fragment(context.packet->ip.fragment_offset != 0) {}
 
@@ -41,7 +41,7 @@ struct PacketKey {
   bool later_fragment;
 
  private:
-  static uint64_t Bit(net::PortId port) { return port < net::kMaxPorts ? uint64_t{1} << port : 0; }
+  static uint64_t Bit(net::PortId port) { return port <= net::kLoopbackPort ? uint64_t{1} << port : 0; }
 };
 
 struct IpPart {

@@ -41,9 +41,9 @@ class Reassembler {
   void Configure(const ReassemblySettings& settings);
 
   // Takes a parsed fragment. True: *packet is now the whole datagram (parsed again, fragment fields
-  // clear, largest_fragment and largest_df_fragment set). False: it waits, or was dropped; the
-  // packet is consumed. Overlaps drop the datagram (Linux drops the whole queue; an exact
-  // duplicate alone is dropped).
+  // clear, largest_fragment, largest_df_fragment and fragment_count set). False: it waits, or was
+  // dropped; the packet is consumed. Overlaps drop the datagram (Linux drops the whole queue; an
+  // exact duplicate alone is dropped).
   bool Add(net::Packet* packet, net::Time now);
   // Drops what is too old; bounded.
   void Tick(net::Time now);
@@ -55,10 +55,11 @@ class Reassembler {
 };
 
 // Cuts an IPv4 datagram (or, for one that came in fragments, an IPv6 one) into fragments of at most
-// `mtu` bytes of l3 (68 for IPv4, 1280 for IPv6 at least), each given to `emitter` with an own
-// buffer, parsed; frees the datagram. False, the packet untouched: no buffer, or headers that leave
-// no room within the MTU. `ipv6_id`: the identification to use for IPv6. A DF bit stays on the
-// fragments, as in Linux, which sends a reassembled DF datagram so; whether a DF datagram may be
+// `mtu` bytes of l3 (1280 for IPv6 at least, and 68 for IPv4 unless it came in fragments), each
+// given to `emitter` with an own buffer, parsed; frees the datagram. Where all the fragments that
+// it came in fit, they are sent again as they were. False, the packet untouched: no buffer, or
+// headers that leave no room within the MTU. `ipv6_id`: the identification to use for IPv6. As in
+// Linux, a DF bit stays on the fragments only where they are cut anew; whether a DF datagram may be
 // cut at all is the caller's business.
 class FragmentEmitter {
  public:

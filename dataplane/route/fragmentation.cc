@@ -7,6 +7,7 @@
 #include "dataplane/net/parse.h"
 #include "dataplane/net/wire.h"
 #include "dataplane/route/fragment.h"
+#include "dataplane/route/received_lengths.h"
 
 namespace postern::route {
 namespace {
@@ -23,9 +24,10 @@ constexpr uint8_t kOptionEnd = 0, kOptionNop = 1, kOptionCopied = 0x80;
 struct Plan {
   uint32_t header = 0;           // bytes of l3 that every fragment repeats
   uint32_t fragment_header = 0;  // bytes put behind them (IPv6)
-  uint32_t piece = 0;            // payload of each fragment but the last; a multiple of 8
+  uint32_t room = 0;             // payload that a fragment has room for
   uint32_t payload = 0;
   uint32_t next_header_at = 0;  // IPv6: which byte of the header names the fragment header
+  bool as_received = false;     // in the pieces it came in, whatever the room
 };
 
 // ip6_find_1stfragopt: hop-by-hop, routing and the destination options before it stay in front.
@@ -50,10 +52,27 @@ void FindIpv6Split(const Packet& packet, Plan* plan) {
   }
 }
 
+// The fast path of ip_do_fragment and ip6_fragment: whether each piece that the datagram came in
+// can be sent again as it was.
+bool FitAsReceived(const Packet& packet, const Plan& plan, uint32_t mtu) {
+  const ReceivedLengths lengths(packet);
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < lengths.count(); ++i) {
+    const uint32_t header = i == 0 ? plan.header : 0;
+    if (lengths[i] <= header) return false;
+    const uint32_t payload = lengths[i] - header;
+    if (payload + plan.header + plan.fragment_header > mtu) return false;
+    if (payload % 8 != 0 && i + 1 != lengths.count()) return false;
+    sum += lengths[i];
+  }
+  return sum == packet.ip.l3_length;
+}
+
 Plan MakePlan(const Packet& packet, uint16_t mtu) {
   Plan plan;
   if (packet.ip.family == Family::kIpv4) {
-    mtu = std::max(mtu, kMinIpv4Mtu);
+    // Fragments that came smaller leave smaller.
+    if (packet.largest_fragment == 0) mtu = std::max(mtu, kMinIpv4Mtu);
     plan.header = packet.ip.l4_offset - packet.ip.l3_offset;
   } else {
     mtu = std::max(mtu, kMinIpv6Mtu);
@@ -62,8 +81,19 @@ Plan MakePlan(const Packet& packet, uint16_t mtu) {
   }
   plan.payload = packet.ip.l3_length - plan.header;
   const uint32_t overhead = plan.header + plan.fragment_header;
-  plan.piece = (mtu > overhead ? mtu - overhead : 0) & ~7U;
+  plan.room = mtu > overhead ? mtu - overhead : 0;
+  plan.as_received = FitAsReceived(packet, plan, mtu);
   return plan;
+}
+
+// The payload of fragment `index`, which begins at `offset`.
+uint32_t PieceLength(const Packet& packet, const Plan& plan, uint32_t index, uint32_t offset) {
+  if (plan.as_received) {
+    return ReceivedLengths(packet)[index] - (index == 0 ? plan.header : 0);
+  }
+  const uint32_t left = plan.payload - offset;
+  // The last may fill the MTU to the byte.
+  return left <= plan.room ? left : plan.room & ~7U;
 }
 
 // ip_options_fragment: in later fragments an option without the copied bit becomes no-operations,
@@ -88,9 +118,9 @@ void FixIpv4(const Packet& datagram, const Plan& plan, uint32_t offset, uint32_t
   const bool last = offset + length == plan.payload && !datagram.ip.more_fragments;
   const uint32_t position = (datagram.ip.fragment_offset + offset) / 8;
   header->total_length = static_cast<uint16_t>(plan.header + length);
-  header->fragment =
-      static_cast<uint16_t>(position | (last ? 0 : net::kIpv4MoreFragments) |
-                            (datagram.ip.dont_fragment ? net::kIpv4DontFragment : 0));
+  header->fragment = static_cast<uint16_t>(
+      position | (last ? 0 : net::kIpv4MoreFragments) |
+      (datagram.ip.dont_fragment && !plan.as_received ? net::kIpv4DontFragment : 0));
   if (offset != 0) {
     BlankUncopiedOptions(reinterpret_cast<uint8_t*>(header) + sizeof(net::Ipv4Header),
                          plan.header - uint32_t{sizeof(net::Ipv4Header)});
@@ -114,9 +144,8 @@ void FixIpv6(const Packet& datagram, const Plan& plan, uint32_t offset, uint32_t
 
 // One fragment in a buffer of its own; false: no buffer.
 bool Cut(net::BufferPool* pool, const Packet& datagram, const Plan& plan, uint32_t offset,
-         uint32_t ipv6_id, Packet* fragment) {
+         uint32_t length, uint32_t ipv6_id, Packet* fragment) {
   const uint32_t l3 = datagram.ip.l3_offset;
-  const uint32_t length = std::min(plan.piece, plan.payload - offset);
   const uint32_t front = l3 + plan.header;
   Packet fresh;
   if (!pool->Allocate(front + plan.fragment_header + length, &fresh)) return false;
@@ -142,17 +171,20 @@ bool Cut(net::BufferPool* pool, const Packet& datagram, const Plan& plan, uint32
 bool Fragment(net::BufferPool* pool, net::Packet* packet, uint16_t mtu, uint32_t ipv6_id,
               FragmentEmitter* emitter) {
   const Plan plan = MakePlan(*packet, mtu);
-  if (plan.piece == 0) return false;  // headers alone fill the MTU (ip6_fragment: fail_toobig)
+  if (plan.room < 8) return false;  // headers alone fill the MTU (ip6_fragment: fail_toobig)
   std::array<Packet, kBatch> batch;
+  uint32_t index = 0;
   uint32_t offset = 0;
   // The first batch is made before anything is sent: almost every datagram is whole then.
   do {
     const uint32_t start = offset;
     size_t count = 0;
-    while (count < kBatch && offset < plan.payload &&
-           Cut(pool, *packet, plan, offset, ipv6_id, &batch[count])) {
+    while (count < kBatch && offset < plan.payload) {
+      const uint32_t length = PieceLength(*packet, plan, index, offset);
+      if (!Cut(pool, *packet, plan, offset, length, ipv6_id, &batch[count])) break;
       ++count;
-      offset += std::min(plan.piece, plan.payload - offset);
+      ++index;
+      offset += length;
     }
     const bool dry = count < kBatch && offset < plan.payload;
     if (dry && start == 0) {

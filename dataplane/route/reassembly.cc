@@ -15,6 +15,7 @@
 #include "dataplane/net/wire.h"
 #include "dataplane/route/fragment.h"
 #include "dataplane/route/fragment_store.h"
+#include "dataplane/route/received_lengths.h"
 
 namespace postern::route {
 namespace {
@@ -25,8 +26,9 @@ using net::Packet;
 using net::Time;
 
 constexpr uint32_t kMaxDatagram = 65535;
-constexpr uint32_t kFragmentsPerDatagram = 8;  // on average, for the room
-constexpr uint32_t kBufferOverhead = 256;      // counted for each fragment's descriptor
+constexpr uint32_t kMaxFrame = kMaxDatagram + 14;  // what every BufferPool can allocate
+constexpr uint32_t kFragmentsPerDatagram = 8;      // on average, for the room
+constexpr uint32_t kBufferOverhead = 256;          // counted for each fragment's descriptor
 constexpr unsigned kFreesPerTick = 256;
 
 // RFC 3168 5.3: bit 1 << codepoint of Not-ECT, ECT(1), ECT(0), CE.
@@ -101,8 +103,10 @@ struct Reassembler::Impl {
   void Discard(Datagram* datagram, DropReason reason);
   unsigned Expire(Datagram* datagram);
   bool Assemble(Datagram* datagram, Packet* packet);
+  bool Allocate(const Datagram& datagram, uint32_t length, Packet* whole);
   uint32_t HeaderLength(const StoredFragment& first) const;
   void CopyPieces(const Datagram& datagram, uint32_t header, Packet* whole) const;
+  void KeepLengths(const Datagram& datagram, uint32_t header, Packet* whole) const;
 };
 
 Datagram* Reassembler::Impl::FindOrCreate(const DatagramKey& key, Time now) {
@@ -229,6 +233,29 @@ void Reassembler::Impl::CopyPieces(const Datagram& datagram, uint32_t header, Pa
   }
 }
 
+// A buffer of `length` bytes, with room for the fragments' lengths behind them where a buffer can
+// be that large.
+bool Reassembler::Impl::Allocate(const Datagram& datagram, uint32_t length, Packet* whole) {
+  const uint32_t wanted = ReceivedLengths::Bytes(datagram.fragments);
+  const uint32_t room = length + wanted <= kMaxFrame ? wanted : 0;
+  if (!pool->Allocate(length + room, whole)) return false;
+  whole->length -= room;
+  whole->tailroom += room;
+  return true;
+}
+
+void Reassembler::Impl::KeepLengths(const Datagram& datagram, uint32_t header,
+                                    Packet* whole) const {
+  uint32_t front = header;
+  for (const StoredFragment* f = store.First(datagram); f != nullptr; f = store.Next(*f)) {
+    if (!ReceivedLengths::Append(static_cast<uint16_t>(front + (f->end - f->begin)), whole)) {
+      whole->fragment_count = 0;
+      return;
+    }
+    front = 0;
+  }
+}
+
 namespace {
 
 void FixIpv4Header(const Datagram& datagram, uint32_t l3_length, net::Ipv4Header* header) {
@@ -276,7 +303,7 @@ bool Reassembler::Impl::Assemble(Datagram* datagram, Packet* packet) {
   Packet whole;
   if (EcnContradicts(datagram->ecn) || l3_length > limit) {
     reason = DropReason::kFragmentInvalid;
-  } else if (!pool->Allocate(front.ip.l3_offset + l3_length, &whole)) {
+  } else if (!Allocate(*datagram, front.ip.l3_offset + l3_length, &whole)) {
     reason = DropReason::kNoBuffer;
   }
   if (reason != DropReason::kNone) {
@@ -284,6 +311,7 @@ bool Reassembler::Impl::Assemble(Datagram* datagram, Packet* packet) {
     return false;
   }
   CopyPieces(*datagram, header, &whole);
+  KeepLengths(*datagram, header, &whole);
   if (v4) {
     FixIpv4Header(*datagram, l3_length, whole.At<net::Ipv4Header>(front.ip.l3_offset));
   } else {

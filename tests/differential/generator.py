@@ -50,8 +50,8 @@ def generate(seed):
     random = randomness.Random(seed)
     families = random.choices(((4,), (6,), (4, 6)), (70, 20, 10))[0]
     text = {family: Rules(random, family).text() for family in families}
-    flows = []
-    while sum(map(len, flows)) < random.randint(30, 60):
+    flows, least = [], random.randint(30, 70)
+    while sum(map(len, flows)) < least:
         flows.append(flow(random, random.choice(families) == 6, len(flows)))
     own_conf = None
     if random.random() < .15:

@@ -80,30 +80,37 @@ def translate_ports(line, ports):
     return re.sub(r"\b(sport|dport|id)=(\d+)", one, line)
 
 
-def compare_connections(kernel, postern, ports, slack=2):
-    """`ports` maps what Postern chose to what the kernel chose."""
+_PORT = re.compile(r"\b(?:sport|dport|id)=(\d+)")
+
+
+def same_but_for_ports(kernel, postern, chosen):
+    """Whether two lines of conntrack -L differ in nothing but ports that each side chose."""
+    if _PORT.sub("", kernel) != _PORT.sub("", postern):
+        return False
+    return all(a == b or (int(b), int(a)) in chosen
+               for a, b in zip(_PORT.findall(kernel), _PORT.findall(postern)))
+
+
+def compare_connections(kernel, postern, chosen, slack=2):
+    """`chosen`: {(Postern's port, the kernel's)}."""
     def split(line):
         match = _TIMEOUT.match(line)
         if not match:
-            return line, None
+            return line, 0
         return match.group(1) + " " + line[match.end():], int(match.group(2))
 
-    differences = []
-    theirs, ours = {}, {}
-    for line in kernel:
-        key, left = split(line)
-        theirs.setdefault(key, []).append(left)
-    for line in postern:
-        key, left = split(translate_ports(line, ports))
-        ours.setdefault(key, []).append(left)
-    for key in sorted(set(theirs) | set(ours)):
-        a, b = sorted(theirs.get(key, []), key=str), sorted(ours.get(key, []), key=str)
-        if len(a) != len(b):
-            differences.append(f"connection {'only kernel' if len(a) > len(b) else 'only postern'}:"
-                               f" {key} ({a or b} s left)")
-        elif any(x is not None and y is not None and abs(x - y) > slack for x, y in zip(a, b)):
-            differences.append(f"connection {key}: kernel {a} s left, postern {b}")
-    return differences
+    differences, left = [], [split(line) for line in postern]
+    for line, seconds in map(split, kernel):
+        alike = [e for e in left if e[0] == line] or \
+            [e for e in left if same_but_for_ports(line, e[0], chosen)]
+        if not alike:
+            differences.append(f"connection only kernel: {line} ({seconds} s left)")
+            continue
+        nearest = min(alike, key=lambda e, s=seconds: abs(e[1] - s))
+        left.remove(nearest)
+        if abs(nearest[1] - seconds) > slack:
+            differences.append(f"connection {line}: kernel {seconds} s left, postern {nearest[1]}")
+    return differences + [f"connection only postern: {line} ({seconds} s left)" for line, seconds in left]
 
 
 # --- packets -----------------------------------------------------------------------------------
@@ -170,21 +177,41 @@ def comparable(packet, sent):
 
 
 def chosen_ports(kernel, postern):
-    """{Postern's: the kernel's} for ports and ids in which packets differ and nothing else does."""
-    ports = {}
+    """{(Postern's, the kernel's)} for ports and ids in which packets differ and nothing else does."""
+    chosen = set()
     for theirs, ours in zip(kernel.out, postern.out):
         for (port_k, a), (port_p, b) in zip(theirs, ours):
-            if port_k != port_p or a == b or len(a) != len(b):
-                continue
-            x, y = wire.Parsed(a), wire.Parsed(b)
-            places = x.port_places()
-            if places != y.port_places():
-                continue
-            for at in places:
-                mine, other = (struct.unpack_from("!H", p, at)[0] for p in (b, a))
-                if mine != other:
-                    ports[mine] = other
-    return ports
+            if port_k == port_p and a != b and len(a) == len(b):
+                chosen |= _differing_ports(wire.Parsed(b), wire.Parsed(a))
+    return chosen
+
+
+def _differing_ports(ours, theirs):
+    places = ours.port_places()
+    if places != theirs.port_places():
+        return set()
+    pairs = {tuple(struct.unpack_from("!H", p.l3, at)[0] for p in (ours, theirs)) for at in places}
+    return {(mine, other) for mine, other in pairs if mine != other}
+
+
+def align(ours, theirs, chosen):
+    """Postern's packet with the kernel's ports where both chose."""
+    if ours == theirs or len(ours) != len(theirs):
+        return ours
+    layers = zip(_layers(wire.Parsed(ours)), _layers(wire.Parsed(theirs)))
+    pairs = set().union(*(_differing_ports(a, b) for (_, a), (_, b) in layers))
+    return rewrite_ports(ours, dict(pairs & chosen))
+
+
+def without_sums(packet):
+    """The packet without transport checksums, its own and a quoted packet's (however little of it)."""
+    parsed = wire.Parsed(packet)
+    changed = bytearray(packet)
+    for base, layer in _layers(parsed):
+        at = layer.sum_place() or (layer.l4 + 2 if layer.proto in (wire.ICMP, wire.ICMP6) else None)
+        if at and base + at + 2 <= len(changed):
+            changed[base + at:base + at + 2] = b"\0\0"
+    return bytes(changed)
 
 
 def whole_for_host(out):
@@ -210,15 +237,31 @@ def _port(entry):
     return entry[0]  # within a port the order counts
 
 
+def sum_follows_port(step):
+    """Whether a fixed or cut off checksum makes the packet's sum depend on the ports that were chosen."""
+    return step.depends and re.search(r"\b(usum|tsum|isum|bytes)=|\bcut\(", step.expression)
+
+
+def same_packets(theirs, ours, chosen, loose):
+    """`theirs`, `ours`: [(port, comparable packet)], sorted by port."""
+    if [p for p, _ in theirs] != [p for p, _ in ours]:
+        return False
+    for (_, a), (_, b) in zip(theirs, ours):
+        b = align(b, a, chosen)
+        if a != b and not (loose and without_sums(a) == without_sums(b)):
+            return False
+    return True
+
+
 def compare(scenario, kernel, postern):
-    """([difference], {chosen ports}) of two results of one scenario."""
-    ports = chosen_ports(kernel, postern)
+    """[difference] of two results of one scenario."""
+    chosen = chosen_ports(kernel, postern)
     differences = []
     for index, step in enumerate(scenario.steps):
-        theirs = [(p, comparable(l3, kernel.sent[index][1])) for p, l3 in kernel.out[index]]
-        ours = [(p, comparable(rewrite_ports(l3, ports), postern.sent[index][1]))
-                for p, l3 in whole_for_host(postern.out[index])]
-        if sorted(theirs, key=_port) != sorted(ours, key=_port):
+        theirs, ours = (sorted(((p, comparable(l3, side.sent[index][1]))
+                                for p, l3 in whole_for_host(side.out[index])), key=_port)
+                        for side in (kernel, postern))
+        if not same_packets(theirs, ours, chosen, chosen and sum_follows_port(step)):
             differences.append("\n".join(
                 [f"packet {index + 1} on {step.port}: {step.expression}"] +
                 [f"    kernel:  {p} {wire.describe(l3)}" for p, l3 in kernel.out[index]] +
@@ -227,5 +270,5 @@ def compare(scenario, kernel, postern):
                 (["    postern: nothing"] if not ours else []) +
                 ([f"    postern: {postern.events[index]}"] if postern.events else [])))
     differences += compare_counters(kernel.counters, postern.counters)
-    differences += compare_connections(kernel.conntrack, postern.conntrack, ports)
-    return differences, ports
+    differences += compare_connections(kernel.conntrack, postern.conntrack, chosen)
+    return differences

@@ -6,12 +6,19 @@
     run.py --postern PROGRAM --seconds N [--from S]   fresh seeds for N seconds
     run.py --record [NAME...]                         writes expect.txt from the kernel
 
-A difference is shrunk with --minimise FOLDER, which writes it there as a case folder. Needs root, for a
-network namespace of its own.
+With --arrangements the scenarios also go through Postern with several workers, random arrival and
+no fast path, which must all answer alike. With --live N, N of the seeds and the cases named go through a
+real posternd. A difference is shrunk with --minimise FOLDER, which writes it there as a case folder.
+Needs root, for network namespaces of its own.
 """
 
 import argparse
+import collections
+import itertools
+import multiprocessing
+import os
 import pathlib
+import queue
 import sys
 import time
 
@@ -20,65 +27,12 @@ CASES = HERE.parent / "cases"
 sys.path.insert(0, str(HERE))
 
 import cases  # noqa: E402
+import comparison as comparisons  # noqa: E402
 import generator  # noqa: E402
 import kernel as oracle  # noqa: E402
 import minimiser  # noqa: E402
-import results  # noqa: E402
 import scenario as scenarios  # noqa: E402
 import sides  # noqa: E402
-
-
-class Namespaces:
-    """The kernel for a scenario: the running one where its ports fit."""
-
-    def __init__(self):
-        self.kernel, self.topology, self.fragments = None, None, False
-
-    def get(self, scenario):
-        """Fragments that wait for others would meet the next scenario's: a fresh one after those."""
-        stale, self.fragments = self.fragments, scenario.has_fragments()
-        if stale or self.topology != scenario.topology():
-            if self.kernel:
-                self.kernel.close()
-            self.kernel = oracle.Kernel(scenario.conf)
-            self.topology = scenario.topology()
-        return self.kernel
-
-
-class Comparison:
-    """Both sides, for one scenario after the other."""
-
-    def __init__(self, program, extra):
-        self.namespaces = Namespaces()
-        self.postern = sides.Postern(program, extra)
-        self.scenarios = self.packets = self.emitted = self.varying = self.refused = self.apart = 0
-
-    def kernel(self, scenario):
-        return sides.run_kernel(scenario, self.namespaces.get(scenario))
-
-    def differences(self, scenario):
-        """Lines; none where the kernel doesn't agree with itself either, or talks to itself (the
-        appliance's own address as destination of its own packet: Postern's twin has no such thing)."""
-        first = self.kernel(scenario)
-        ours = self.postern.run(scenario, first)
-        answers_itself = any(sent.startswith("host:") and any(p.startswith("host:") for p, _ in out)
-                             for (sent, _), out in zip(ours.sent, ours.out))
-        if answers_itself or any(port == "host:lo" for out in first.out for port, _ in out):
-            self.apart += 1
-            return []
-        found, _ = results.compare(scenario, first, ours)
-        self.scenarios += 1
-        self.packets += len(scenario.steps)
-        self.emitted += sum(map(len, first.out))
-        if found and results.compare(scenario, first, self.kernel(scenario))[0]:
-            self.varying += 1
-            return []
-        return found
-
-    def figures(self):
-        return (f"{self.scenarios} rule sets, {self.packets} packets in, {self.emitted} out, "
-                f"{self.varying} on which the kernel varies, {self.refused} refused by it, {self.apart} "
-                f"in which it talked to itself")
 
 
 def case_folders(names):
@@ -87,10 +41,10 @@ def case_folders(names):
 
 
 def record(names):
-    namespaces = Namespaces()
+    namespaces = comparisons.Namespaces()
     for folder in case_folders(names):
         scenario = scenarios.load(folder)
-        result = sides.run_kernel(scenario, namespaces.get(scenario))
+        result = sides.run_kernel(scenario, namespaces.get(scenario), patient=True)
         text, file = cases.expectation(scenario, result), folder / "expect.txt"
         if not file.exists() or cases.differences(file.read_text(), text):
             file.write_text(text)
@@ -105,7 +59,7 @@ def compare_cases(names, comparison):
         scenario = scenarios.load(folder)
         wrong = []
         try:
-            result = comparison.kernel(scenario)
+            result = comparison.kernel(scenario, patient=True)
             wrong = [f"recorded: {line}" for line in cases.differences(
                 (folder / "expect.txt").read_text(), cases.expectation(scenario, result))]
             if not (folder / "expect.postern.txt").exists():
@@ -129,47 +83,103 @@ def shrink(scenario, comparison, folder):
     return [f"as a case: {target}", small.rules4 + small.rules6] + found
 
 
-def compare_seeds(seeds, comparison, options):
-    failed = 0
-    for seed in seeds:
-        scenario = generator.generate(seed)
+# --- seeds, several processes at once ----------------------------------------------------------
+
+def differences_of(seed, comparison, options, to_shrink):
+    """Lines that say what differs for a seed."""
+    scenario = generator.generate(seed)
+    try:
+        found = comparison.differences(scenario)
+    except oracle.OracleError as error:
+        comparison.figures["refused"] += 1
+        if options.verbose:
+            print(f"seed {seed}: {error}", flush=True)
+        return []
+    except (sides.ReplayError, OSError) as error:
+        return [str(error)]
+    if found and options.minimise:
+        with to_shrink.get_lock():
+            left, to_shrink.value = to_shrink.value, to_shrink.value - 1
+        if left > 0:
+            found = shrink(scenario, comparison, options.minimise)
+    return found
+
+
+def work(seeds, end, options, to_shrink, reports):
+    """One process: reports (seed, differences) for each that differs, its figures at the end."""
+    figures = {}
+    try:
+        comparison = comparisons.Comparison(options.postern, options.extra.split(),
+                                            comparisons.ARRANGEMENTS if options.arrangements else ())
+        for seed in seeds:
+            if time.monotonic() >= end:
+                break
+            found = differences_of(seed, comparison, options, to_shrink)
+            if found:
+                reports.put((seed, found))
+        figures = comparison.figures
+    finally:
+        reports.put((None, figures))
+
+
+def compare_seeds(seeds, options):
+    """`seeds`: a range, or the first of an endless row that --seconds ends."""
+    end = time.monotonic() + options.seconds if options.seconds else float("inf")
+    reports = multiprocessing.Queue()
+    to_shrink = multiprocessing.Value("i", options.most)
+    workers = []
+    for job in range(options.jobs):
+        mine = seeds[job::options.jobs] if isinstance(seeds, range) else \
+            itertools.count(seeds + job, options.jobs)
+        workers.append(multiprocessing.Process(target=work,
+                                               args=(mine, end, options, to_shrink, reports)))
+        workers[-1].start()
+    figures, failed, running = collections.Counter(), 0, options.jobs
+    while running:
         try:
-            found = comparison.differences(scenario)
-        except oracle.OracleError as error:
-            comparison.refused += 1
-            if options.verbose:
-                print(f"seed {seed}: {error}")
+            seed, found = reports.get(timeout=1)
+        except queue.Empty:
+            if not any(worker.is_alive() for worker in workers) and reports.empty():
+                break  # one was killed before it could say so
             continue
-        except (sides.ReplayError, OSError) as error:
-            found = [str(error)]
-        if found:
-            failed += 1
-            print(f"FAIL seed {seed}: {len(found)} differences")
-            if options.minimise and failed <= options.most:
-                found = shrink(scenario, comparison, options.minimise)
-            print("\n".join(f"    {line}" for text in found[:20] for line in text.splitlines()),
-                  flush=True)
-    print(f"differential seeds: {comparison.scenarios - failed} passed, {failed} failed")
-    print(f"figures: {comparison.figures()}; kernel {oracle.Kernel.release()}")
-    return 1 if failed or not comparison.scenarios else 0
+        if seed is None:
+            running -= 1
+            figures.update(found)
+            failed += not found
+            continue
+        failed += 1
+        print(f"FAIL seed {seed}: {len(found)} differences")
+        print("\n".join(f"    {line}" for text in found[:20] for line in text.splitlines()), flush=True)
+    failed += running
+    passed = max(0, figures["rule sets"] - failed)
+    print(f"figures: {comparisons.summary(figures)}; kernel {oracle.Kernel.release()}")
+    print(f"differential seeds: {passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
 
 
-def fresh(first, seconds):
-    end, seed = time.monotonic() + seconds, first
-    while time.monotonic() < end:
-        yield seed
-        seed += 1
+def live(options):
+    import live as lab  # its helpers are tests/system's
+    folders = case_folders(options.cases) if options.cases else []
+    first = int((options.seeds or "1").partition("-")[0])
+    sample = [scenarios.load(folder) for folder in folders]
+    sample += [generator.generate(seed) for seed in range(first, first + options.live)]
+    return lab.compare(sample, options.posternd, options.postern)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--postern", type=pathlib.Path)
+    parser.add_argument("--posternd", type=pathlib.Path)
     parser.add_argument("--record", nargs="*", metavar="NAME")
     parser.add_argument("--cases", nargs="*", metavar="NAME")
     parser.add_argument("--seeds", metavar="FIRST-LAST")
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--from", dest="first", type=int, default=None)
+    parser.add_argument("--arrangements", action="store_true")
+    parser.add_argument("--live", type=int, metavar="N")
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1),
+                        help="processes, each with a namespace; much of their time is waiting")
     parser.add_argument("--minimise", metavar="FOLDER")
     parser.add_argument("--most", type=int, default=5, help="differences to minimise")
     parser.add_argument("--extra", default="", help="more options for `postern replay`")
@@ -181,15 +191,18 @@ def main():
         return 77
     if options.record is not None:
         return record(options.record)
-    comparison = Comparison(options.postern, options.extra.split())
+    if options.live is not None:
+        return live(options)
     if options.seeds:
         first, _, last = options.seeds.partition("-")
-        return compare_seeds(range(int(first), int(last or first) + 1), comparison, options)
+        return compare_seeds(range(int(first), int(last or first) + 1), options)
     if options.seconds:
         first = options.first if options.first is not None else int(time.time()) * 1000
-        print(f"seeds from {first}")
-        return compare_seeds(fresh(first, options.seconds), comparison, options)
-    return compare_cases(options.cases or [], comparison)
+        print(f"seeds from {first}", flush=True)
+        return compare_seeds(first, options)
+    return compare_cases(options.cases or [], comparisons.Comparison(
+        options.postern, options.extra.split(),
+        comparisons.ARRANGEMENTS if options.arrangements else ()))
 
 
 if __name__ == "__main__":

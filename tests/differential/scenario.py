@@ -262,6 +262,12 @@ class Scenario:
         return vocabulary.left_by(step.port), packet
 
 
+def with_conf(scenario, settings):
+    """The scenario with more settings in its configuration."""
+    return Scenario(scenario.name, scenario.conf_text + settings, scenario.rules4, scenario.rules6,
+                    scenario.steps, scenario.names, scenario.note)
+
+
 def load(folder):
     """The scenario of a case folder."""
     folder = pathlib.Path(folder)

@@ -14,6 +14,8 @@ from scenario import Vocabulary
 
 # Where a scenario's clock begins in replay when no kernel run gives the times (2026-01-01).
 EPOCH = 1767225600.0
+# Where short-lived files cost nothing.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # A gap that is waited for; shorter ones are passed over, since both sides see the same times.
 REAL_GAP = 0.02
 # The kernel's connlimit forgets closed connections at most once a tick, so ticks must pass.
@@ -22,28 +24,31 @@ TICK = 0.011
 
 # --- kernel ------------------------------------------------------------------------------------
 
-def run_kernel(scenario, kernel):
-    """A Result. The scenario's gaps are real time here."""
+def run_kernel(scenario, kernel, patient=False):
+    """A Result. The scenario's gaps are real time here. `patient` lets a tick pass between packets."""
     kernel.begin(scenario.rules4, scenario.rules6, scenario.sysctls())
     result = results.Result(len(scenario.steps))
     emitted = {}
     vocabulary = Vocabulary(emitted)
     started, before = time.time(), 0.0
-    lazy = "connlimit" in scenario.rules4 + scenario.rules6
     for index, step in enumerate(scenario.steps):
         port, packet = scenario.build(index, vocabulary)
         result.sent[index] = (port, packet)
         if step.time - before >= REAL_GAP:
             time.sleep(max(0.0, started + step.time - time.time()))
-        elif lazy:
+        elif patient:
             time.sleep(TICK)
         before = step.time
         result.times[index], out = kernel.send(port, scenario.frame(port, packet))
         out = [(p, data if p.startswith("host:") else data[14:]) for p, data in out]
         result.out[index] = emitted[index + 1] = out
-    result.conntrack = results.connection_lines(kernel.conntrack())
-    for family, text in zip((4, 6), kernel.counters()):
-        results.parse_counters(text, family, result.counters)
+    connections = ""
+    for family, rules in ((4, scenario.rules4), (6, scenario.rules6)):
+        if rules:
+            results.parse_counters(kernel.counters(family), family, result.counters)
+        if any(packet[:1] and packet[0] >> 4 == family for _, packet in result.sent):
+            connections += kernel.conntrack(family)
+    result.conntrack = results.connection_lines(connections)
     return result
 
 
@@ -77,11 +82,13 @@ class Postern:
     """`postern replay`, started once a round."""
 
     def __init__(self, program, extra=()):
-        self.program, self.extra = str(pathlib.Path(program).resolve()), list(extra)
+        self.program = str(pathlib.Path(program).resolve())
+        # The oracle sends every ICMP error.
+        self.extra = ["--icmp-unlimited", *extra]
 
     def replay(self, scenario, packets, times):
         """One round with fixed packets: a Result."""
-        with tempfile.TemporaryDirectory(prefix="postern-replay-") as folder:
+        with tempfile.TemporaryDirectory(prefix="postern-replay-", dir=MEMORY) as folder:
             folder = pathlib.Path(folder)
             (folder / "postern.conf").write_text(scenario.conf_text)
             (folder / "rules.v4").write_text(scenario.rules4)
@@ -105,7 +112,7 @@ class Postern:
     @staticmethod
     def _collect(packets, times, folder, printed):
         result = results.Result(len(packets))
-        result.sent, result.times = list(packets), list(times)
+        result.sent, result.times = list(packets), [t / 1e9 for t in times]
         for path in sorted((folder / "out").glob("*.pcap")):
             port = path.stem
             port = "host:" + port.removeprefix("host-") if port.startswith("host-") else port

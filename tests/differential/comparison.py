@@ -1,0 +1,108 @@
+"""Both sides of one scenario after the other, and Postern with itself in other arrangements."""
+
+import collections
+
+import kernel as oracle
+import results
+import scenario as scenarios
+import sides
+
+# What must not change an answer: (options of replay, whether NAT keeps ports as with one worker).
+ARRANGEMENTS = {
+    "walking every rule": (("--no-fast-path",), True),
+    "2 workers by RSS": (("--workers", "2"), True),
+    "2 workers, owner's ports": (("--workers", "2"), False),
+    "2 workers, random arrival": (("--workers", "2", "--arrival", "random"), True),
+    "4 workers by RSS": (("--workers", "4"), True),
+    "4 workers, random arrival": (("--workers", "4", "--arrival", "random"), True),
+    "4 workers, owner's ports, random arrival, walking every rule":
+        (("--workers", "4", "--arrival", "random", "--no-fast-path"), False),
+}
+
+
+class Namespaces:
+    """The kernel for a scenario: the running one where its ports fit."""
+
+    def __init__(self):
+        self.kernel, self.topology, self.fragments = None, None, False
+
+    def get(self, scenario):
+        """Fragments that still wait for others would meet the next scenario's: a fresh one then."""
+        stale = self.fragments == "v6" or (self.fragments and self.kernel.fragments_wait())
+        self.fragments = scenario.has_fragments() and ("v6" if scenario.rules6 else "v4")
+        if stale or self.topology != scenario.topology():
+            if self.kernel:
+                self.kernel.close()
+            self.kernel = oracle.Kernel(scenario.conf)
+            self.topology = scenario.topology()
+        return self.kernel
+
+
+def answers_itself(ours):
+    """Whether the appliance sent something to its own address, which Postern never sees live."""
+    return any(sent.startswith("host:") and any(p.startswith("host:") for p, _ in out)
+               for (sent, _), out in zip(ours.sent, ours.out))
+
+
+class Comparison:
+    """Postern with the kernel; with `arrangements` also with itself. Counts what it saw."""
+
+    def __init__(self, program, extra=(), arrangements=()):
+        self.namespaces = Namespaces()
+        self.postern = sides.Postern(program, extra)
+        self.arranged = {name: (sides.Postern(program, [*extra, *ARRANGEMENTS[name][0]]),
+                                ARRANGEMENTS[name][1]) for name in arrangements}
+        self.figures = collections.Counter()
+
+    def kernel(self, scenario, patient=False):
+        return sides.run_kernel(scenario, self.namespaces.get(scenario), patient)
+
+    def differences(self, scenario):
+        """Lines; none where the kernel doesn't agree with itself either, or talks to itself (the
+        appliance's own address as destination of its own packet: Postern's twin has no such thing)."""
+        first = self.kernel(scenario)
+        ours = self.postern.run(scenario, first)
+        if answers_itself(ours) or any(p == "host:lo" for out in first.out for p, _ in out):
+            self.figures["apart"] += 1
+            return []
+        found = results.compare(scenario, first, ours)
+        self.figures["rule sets"] += 1
+        self.figures["packets"] += len(scenario.steps)
+        self.figures["emitted"] += sum(map(len, first.out))
+        if found:
+            found, ours = self._again(scenario, first)
+        return found + self._rearranged(scenario, first, ours)
+
+    def _again(self, scenario, first):
+        """A second look with time between packets: the kernel's connlimit counts what has closed only
+        once a tick, and a random port may have met another."""
+        second = self.kernel(scenario, patient=True)
+        ours = self.postern.run(scenario, second)
+        found = results.compare(scenario, second, ours)
+        if not found or results.compare(scenario, second, self.kernel(scenario, patient=True)):
+            self.figures["varying"] += 1
+            found = []
+        return found, ours
+
+    def _rearranged(self, scenario, first, ours):
+        """Differences between Postern and itself. With a port of NAT's own choice in several workers'
+        way, packets are compared by role, as with the kernel."""
+        found = []
+        for name, (postern, strict) in self.arranged.items():
+            candidate = scenarios.with_conf(scenario, 'nat: { port_preservation = "strict"; };\n') \
+                if strict else scenario
+            theirs = postern.run(candidate, ours)
+            theirs.events = None
+            wrong = results.compare(scenario, ours, theirs)
+            found += [f"{name} (for `kernel` read: one worker)"] + wrong if wrong else []
+            self.figures["arrangements"] += 1
+        return found
+
+
+def summary(figures):
+    text = (f"{figures['rule sets']} rule sets, {figures['packets']} packets in, "
+            f"{figures['emitted']} out, {figures['varying']} on which the kernel varies, "
+            f"{figures['refused']} refused by it, {figures['apart']} in which it talked to itself")
+    if figures["arrangements"]:
+        text += f", {figures['arrangements']} comparisons of Postern with itself"
+    return text

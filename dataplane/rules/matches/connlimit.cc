@@ -1,9 +1,9 @@
 #include "dataplane/rules/matches/connlimit.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
+#include <cstdlib>
 #include <new>
+#include <type_traits>
 
 #include "dataplane/net/wire.h"
 #include "dataplane/rules/worker_rules.h"
@@ -40,16 +40,25 @@ ConnlimitState::Node* NodeOf(const ctrack::ConnlimitRef& ref) {
 
 }  // namespace
 
-ConnlimitState::ConnlimitState(uint32_t keys, uint64_t hash_seed)
-    : capacity_(keys), hash_seed_(hash_seed), stripes_(std::make_unique<Stripe[]>(kStripes)) {
-  void* memory = mmap(nullptr, size_t{capacity_} * sizeof(Node), PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  nodes_ = static_cast<Node*>(memory);
-  for (uint32_t i = 0; i < kStripes; ++i) stripes_[i].heads.fill(kNone);
+// Nodes are given up without ceremony.
+static_assert(std::is_trivially_destructible_v<ConnlimitState::Node>);
+
+ConnlimitState::Node* ConnlimitState::Reserve(uint32_t nodes) {
+  constexpr size_t kAlignment = 64;
+  const size_t rounded = (size_t{nodes} * sizeof(Node) / kAlignment + 1) * kAlignment;
+  // The allocator maps large blocks, so the pages come when they are first touched.
+  void* memory = std::aligned_alloc(kAlignment, rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  return static_cast<Node*>(memory);
 }
 
-ConnlimitState::~ConnlimitState() { munmap(nodes_, size_t{capacity_} * sizeof(Node)); }
+ConnlimitState::ConnlimitState(uint32_t keys, uint64_t hash_seed)
+    : capacity_(keys),
+      hash_seed_(hash_seed),
+      nodes_(Reserve(keys), std::free),
+      stripes_(std::make_unique<Stripe[]>(kStripes)) {
+  for (uint32_t i = 0; i < kStripes; ++i) stripes_[i].heads.fill(kNone);
+}
 
 uint64_t ConnlimitState::Hash(const Key& key) const {
   uint64_t hash = hash_seed_ ^ ((uint64_t{key.zone} << 8) | static_cast<uint8_t>(key.family));
@@ -110,7 +119,7 @@ void ConnlimitState::ReleaseNode(Node* node) {
     Stripe& stripe = StripeOf(hash);
     const Spin spin(stripe.busy);
     if (--node->count == 0) {
-      const auto index = static_cast<uint32_t>(node - nodes_);
+      const auto index = static_cast<uint32_t>(node - nodes_.get());
       uint32_t* link = &HeadOf(stripe, hash);
       while (*link != index) link = &nodes_[*link].next;
       *link = node->next;

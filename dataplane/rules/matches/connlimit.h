@@ -54,7 +54,6 @@ class ConnlimitState {
   // far as it is used. `hash_seed` should be random: with it a sender can't choose addresses that
   // fall into one chain.
   explicit ConnlimitState(uint32_t keys, uint64_t hash_seed = 0);
-  ~ConnlimitState();
   ConnlimitState(const ConnlimitState&) = delete;
   ConnlimitState& operator=(const ConnlimitState&) = delete;
 
@@ -77,6 +76,7 @@ class ConnlimitState {
     std::array<uint32_t, kHeads> heads;
   };
 
+  static Node* Reserve(uint32_t nodes);
   uint64_t Hash(const Key& key) const;
   Stripe& StripeOf(uint64_t hash) { return stripes_[hash % kStripes]; }
   static uint32_t& HeadOf(Stripe& stripe, uint64_t hash) {
@@ -89,7 +89,8 @@ class ConnlimitState {
 
   const uint32_t capacity_;
   const uint64_t hash_seed_;
-  Node* nodes_;  // capacity_ of them, mapped
+  // Immutable after construction; capacity_ of them.
+  const std::unique_ptr<Node[], void (*)(void*)> nodes_;
   std::unique_ptr<Stripe[]> stripes_;
   std::atomic_flag free_busy_ = ATOMIC_FLAG_INIT;
   uint32_t free_ = kNone;

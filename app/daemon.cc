@@ -22,6 +22,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr size_t kSpareRoutes = 512;
 constexpr milliseconds kDrainInterval{5};
 constexpr milliseconds kWatchInterval{1000};
 // The census walks the whole table: once for scrapes that come close together.
@@ -107,6 +108,10 @@ net::Status Daemon::StartDataplane() {
   }
   engine.warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
   engine.conntrack_capacity = options.conntrack_capacity;
+  // Twice the routes of the configuration: addresses, subnets and broadcasts come on top.
+  engine.make_fib = [routes = config_.routes.size()] {
+    return dpdk::MakeRteFib(static_cast<uint32_t>(2 * routes + kSpareRoutes));
+  };
   engine_ = std::make_unique<control::Engine>(config_, runtime_.get(), std::move(engine));
   engine_->Start(std::move(model_));
   return {};

@@ -36,7 +36,7 @@ Engine::Engine(Config config, pipeline::Dataplane* dataplane, Options options)
 
 void Engine::Start(rules::Model model) {
   WarnOf(config_, model);
-  Publish(model, config_, sysctls_, false);
+  Publish(model, config_, sysctls_, false, nullptr);
 }
 
 const rules::RuleSet* Engine::rule_set() const {
@@ -65,7 +65,9 @@ net::Status Engine::Apply(rules::Model next, bool keep_running_counters) {
   std::vector<std::string> errors;
   if (!rules::Validate(next, &errors)) return Joined(errors);
   WarnOf(config_, next);
-  Publish(next, config_, sysctls_, keep_running_counters);
+  const pipeline::Snapshot* current = dataplane_->current();
+  Publish(next, config_, sysctls_, keep_running_counters,
+          current == nullptr ? nullptr : current->routes);
   return {};
 }
 
@@ -104,12 +106,12 @@ net::Status Engine::TryReload() {
   WarnOf(*config, *model);
   config_ = std::move(*config);
   sysctls_ = config_.sysctls;
-  Publish(*model, config_, sysctls_, true);
+  Publish(*model, config_, sysctls_, true, nullptr);
   return {};
 }
 
 void Engine::Publish(const rules::Model& model, const Config& config, const Sysctls& sysctls,
-                     bool keep) {
+                     bool keep, std::shared_ptr<const route::RouteTable> routes) {
   const pipeline::Snapshot* current = dataplane_->current();
   SnapshotInputs inputs;
   inputs.config = &config;
@@ -120,6 +122,7 @@ void Engine::Publish(const rules::Model& model, const Config& config, const Sysc
   inputs.generation = ++generation_;
   inputs.shared = &shared_;
   inputs.previous = current == nullptr ? nullptr : current->rules.get();
+  inputs.routes = std::move(routes);
   inputs.make_fib = options_.make_fib;
   inputs.fast_path = options_.fast_path;
   auto next = BuildSnapshot(inputs);

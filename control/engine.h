@@ -71,8 +71,9 @@ class Engine : public Firewall {
 
  private:
   net::Status TryReload();
-  // Builds and publishes; counters by `keep`.
-  void Publish(const rules::Model& model, const Config& config, const Sysctls& sysctls, bool keep);
+  // Builds and publishes; counters by `keep`. `routes`: those in force where they are still right.
+  void Publish(const rules::Model& model, const Config& config, const Sysctls& sysctls, bool keep,
+               std::shared_ptr<const route::RouteTable> routes);
   void CarryCounters(const rules::RuleSet* previous, const rules::RuleSet& next,
                      const std::vector<rules::Counters>& before, bool keep);
   void CheckReloadable(const Config& next, std::vector<std::string>* errors) const;

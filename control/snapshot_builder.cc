@@ -19,6 +19,14 @@ void MakeWorkerRules(size_t workers, pipeline::Snapshot* snapshot) {
   }
 }
 
+std::shared_ptr<const route::RouteTable> MakeRoutes(const SnapshotInputs& inputs) {
+  std::unique_ptr<route::Fib> fib;
+  if (inputs.make_fib) fib = inputs.make_fib();
+  if (fib == nullptr) fib = route::MakeTrieFib();
+  return std::make_shared<const route::RouteTable>(*inputs.ports, inputs.config->routes,
+                                                   std::move(fib), inputs.generation);
+}
+
 }  // namespace
 
 net::MacAddress MakePortMac(net::PortId port) {
@@ -58,9 +66,7 @@ std::unique_ptr<pipeline::Snapshot> BuildSnapshot(const SnapshotInputs& inputs) 
   snapshot->rules = rules::RuleSet::Compile(*inputs.model, options, inputs.shared, inputs.previous);
   MakeWorkerRules(inputs.workers, snapshot.get());
 
-  snapshot->routes = std::make_shared<const route::RouteTable>(
-      *inputs.ports, config.routes, inputs.make_fib ? inputs.make_fib() : route::MakeTrieFib(),
-      inputs.generation);
+  snapshot->routes = inputs.routes != nullptr ? inputs.routes : MakeRoutes(inputs);
   snapshot->neighbors = config.neighbors;
   SetSysctls(inputs.sysctls != nullptr ? *inputs.sysctls : config.sysctls, snapshot.get());
   snapshot->strict_port_preservation = config.nat.strict_port_preservation;

@@ -34,7 +34,9 @@ struct SnapshotInputs {
   uint32_t generation = 1;
   rules::SharedState* shared = nullptr;
   const rules::RuleSet* previous = nullptr;  // the rule set in force, or null
-  // Makes an empty FIB; empty: route::MakeTrieFib.
+  // Routes that are still right (a rule changed, not the configuration); null: made anew.
+  std::shared_ptr<const route::RouteTable> routes;
+  // Makes an empty FIB; empty, or where it gives null for lack of memory: route::MakeTrieFib.
   std::function<std::unique_ptr<route::Fib>()> make_fib;
   bool fast_path = true;
 };

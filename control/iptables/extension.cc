@@ -62,11 +62,12 @@ void ParseIntegerRange(OptionCall* call) {
   }
 }
 
-// As getaddrinfo() takes a service: a decimal number of any size, cut to 16 bits, or a name.
+// As getaddrinfo() takes a service: a decimal number, cut to 32 bits, that isn't negative then (of
+// which 16 bits count), or a name.
 uint16_t ResolvePort(const std::string& text) {
   char* end = nullptr;
-  const unsigned long number = std::strtoul(text.c_str(), &end, 10);
-  if (*end == '\0') return static_cast<uint16_t>(number);
+  const auto number = static_cast<int32_t>(std::strtoul(text.c_str(), &end, 10));
+  if (*end == '\0' && number >= 0) return static_cast<uint16_t>(number);
   const auto port = ServiceToPort(text, nullptr);
   if (!port) Fail("Port \"{}\" does not resolve to anything.\n", text);
   return *port;

@@ -14,6 +14,7 @@
 
 #include "app/replay_tool.h"
 #include "control/client.h"
+#include "control/iptables/tool_options.h"
 #include "control/rule_files.h"
 #include "control/suggest.h"
 #include "control/sysctl_command.h"
@@ -102,57 +103,50 @@ int Env(const ToolCall& call) {
   return 0;
 }
 
-// iptables-restore [options] [FILE]: the file is read here, with the caller's rights. Takes the
-// file's name out of the arguments and returns it; "" for standard input.
-std::string TakeRestoreFile(std::vector<std::string>* arguments) {
-  constexpr std::array<std::string_view, 4> kWithValue = {"-T", "--table", "-M", "--modprobe"};
-  for (size_t i = 0; i < arguments->size(); ++i) {
-    const std::string& argument = (*arguments)[i];
-    if (std::find(kWithValue.begin(), kWithValue.end(), argument) != kWithValue.end()) {
-      ++i;
-      continue;
-    }
-    const bool wait = argument == "-w" || argument == "-W" || argument == "--wait" ||
-                      argument == "--wait-interval";
-    if (wait && i + 1 < arguments->size() &&
-        (*arguments)[i + 1].find_first_not_of("0123456789") == std::string::npos) {
-      ++i;
-      continue;
-    }
-    if (!argument.empty() && argument[0] == '-') continue;
-    std::string file = argument;
-    arguments->erase(arguments->begin() + static_cast<std::ptrdiff_t>(i));
-    return file;
+// Standard output goes to a file from here on, as the original makes it.
+bool RedirectOutput(const std::string& file) {
+  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) {
+    fmt::print(stderr, "Failed to open file, error: {}\n", std::strerror(errno));
+    return false;
   }
-  return "";
+  const bool redirected = dup2(fd, STDOUT_FILENO) >= 0;
+  if (!redirected) {
+    fmt::print(stderr, "Failed to redirect stdout, error: {}\n", std::strerror(errno));
+  }
+  close(fd);
+  return redirected;
 }
 
-// The file descriptor that a command reads, -1 for none; -2 after a sentence about a file that
-// can't be opened.
-int OpenInput(const std::string& command, std::vector<std::string>* arguments) {
+// Opens what a command reads and writes, with the caller's rights. *input: the file descriptor that
+// the command reads, -1 for none. False after a sentence about a file that can't be opened.
+bool OpenFiles(const std::string& command, const std::vector<std::string>& arguments, int* input) {
+  *input = -1;
   std::string file;
-  if (command.ends_with("-restore")) {
-    const auto help = [](const std::string& a) { return a == "-h" || a == "--help"; };
-    const auto version = [](const std::string& a) { return a == "-V" || a == "--version"; };
-    if (std::any_of(arguments->begin(), arguments->end(), help) ||
-        std::any_of(arguments->begin(), arguments->end(), version)) {
-      return -1;
+  if (command == "sysctl") {
+    file = control::SysctlFile(arguments);
+    if (file.empty()) return true;
+    if (file == "-") file.clear();
+  } else {
+    const control::iptables::CommandFiles files = control::iptables::FilesOf(command, arguments);
+    for (const std::string& output : files.outputs) {
+      if (!RedirectOutput(output)) return false;
     }
-    file = TakeRestoreFile(arguments);
-    if (file.empty()) return STDIN_FILENO;
-  } else if (command == "sysctl") {
-    file = control::SysctlFile(*arguments);
-    if (file == "-") return STDIN_FILENO;
+    if (!files.reads_input) return true;
+    file = files.input;
   }
-  if (file.empty()) return -1;
-  const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd >= 0) return fd;
+  if (file.empty()) {
+    *input = STDIN_FILENO;
+    return true;
+  }
+  *input = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (*input >= 0) return true;
   if (command == "sysctl") {
     fmt::print(stderr, "sysctl: cannot open \"{}\": {}\n", file, std::strerror(errno));
   } else {
     fmt::print(stderr, "Can't open {}: {}\n", file, std::strerror(errno));
   }
-  return -2;
+  return false;
 }
 
 int InDaemon(const ToolCall& call) {
@@ -160,8 +154,7 @@ int InDaemon(const ToolCall& call) {
   request.socket_path = control::SocketPath(call.socket);
   request.program = call.command;
   request.arguments = call.arguments;
-  request.input = OpenInput(call.command, &request.arguments);
-  if (request.input == -2) return 1;
+  if (!OpenFiles(call.command, call.arguments, &request.input)) return 1;
   return control::RunClient(request);
 }
 

@@ -5,9 +5,9 @@
 #include "control/iptables/command_line.h"
 #include "control/iptables/editor.h"
 #include "control/iptables/help.h"
-#include "control/iptables/options.h"
 #include "control/iptables/restore.h"
 #include "control/iptables/restore_run.h"
+#include "control/iptables/tool_options.h"
 
 namespace postern::control::iptables {
 namespace {
@@ -76,72 +76,23 @@ int RunEdit(const CommandIo& io, Firewall* firewall) {
   }
 }
 
-// The options of the -save and -restore programs, in any order with words between them.
-class ToolOptions {
- public:
-  ToolOptions(const CommandIo& io, std::string_view letters, std::vector<LongOption> options)
-      : io_(io), scanner_(io.arguments, letters, std::move(options)) {}
-
-  // The next option's letter; nothing at the end. Words are collected.
-  std::optional<int> Next() {
-    while (true) {
-      const int option = scanner_.Next();
-      if (option == OptionScanner::kWord) {
-        words_.push_back(*scanner_.argument());
-        continue;
-      }
-      if (option == OptionScanner::kEnd) {
-        while (!scanner_.AtEnd()) words_.push_back(scanner_.TakeWord());
-        return std::nullopt;
-      }
-      if (option == OptionScanner::kUnknown || option == OptionScanner::kMissing) {
-        Complain(option == OptionScanner::kMissing);
-      }
-      return option;
-    }
+// As getopt says it.
+void Complain(const CommandIo& io, const ToolOptions& options, int option) {
+  const std::string& word = options.scanner().LastWord();
+  if (option == OptionScanner::kMissing) {
+    io.error(
+        word.starts_with("--")
+            ? fmt::format("{}: option '{}' requires an argument\n", io.program, word)
+            : fmt::format("{}: option requires an argument -- '{}'\n", io.program, word.back()));
+  } else if (option == OptionScanner::kUnknown) {
+    io.error(word.starts_with("--")
+                 ? fmt::format("{}: unrecognized option '{}'\n", io.program, word)
+                 : fmt::format("{}: invalid option -- '{}'\n", io.program, word.back()));
   }
-  OptionScanner& scanner() { return scanner_; }
-  const std::vector<std::string>& words() const { return words_; }
-
- private:
-  // As getopt says it.
-  void Complain(bool missing) {
-    const std::string& word = scanner_.LastWord();
-    if (missing) {
-      io_.error(
-          word.starts_with("--")
-              ? fmt::format("{}: option '{}' requires an argument\n", io_.program, word)
-              : fmt::format("{}: option requires an argument -- '{}'\n", io_.program, word.back()));
-    } else {
-      io_.error(word.starts_with("--")
-                    ? fmt::format("{}: unrecognized option '{}'\n", io_.program, word)
-                    : fmt::format("{}: invalid option -- '{}'\n", io_.program, word.back()));
-    }
-  }
-
-  const CommandIo& io_;
-  OptionScanner scanner_;
-  std::vector<std::string> words_;
-};
-
-// Files are the caller's: the tool opens them with the caller's rights and takes their names out
-// of the arguments. The daemon opens none that a command names.
-int RefuseFile(const CommandIo& io, const std::string& file) {
-  io.error(fmt::format("Can't open {}: files are opened by the postern tool\n", file));
-  return 1;
 }
 
 int RunSave(const CommandIo& io, Firewall* firewall) {
-  using enum HasArgument;
-  ToolOptions options(io, "bcdt:M:f:46V",
-                      {{"counters", kNo, 'c'},
-                       {"version", kNo, 'V'},
-                       {"dump", kNo, 'd'},
-                       {"table", kRequired, 't'},
-                       {"modprobe", kRequired, 'M'},
-                       {"file", kRequired, 'f'},
-                       {"ipv4", kNo, '4'},
-                       {"ipv6", kNo, '6'}});
+  ToolOptions options = ToolOptions::OfSave(io.arguments);
   SaveOptions save;
   while (const auto option = options.Next()) {
     switch (*option) {
@@ -151,16 +102,16 @@ int RunSave(const CommandIo& io, Firewall* firewall) {
       case 't':
         save.only_table = *options.scanner().argument();
         break;
-      case 'f':
-        return RefuseFile(io, *options.scanner().argument());
       case 'V':
         io.out(fmt::format("{} v{}\n", io.program, kVersion));
         return 0;
+      case 'f':  // the caller's file: the tool has opened it and sends the output there
       case 'b':
       case 'd':
       case 'M':
         break;
       default:
+        Complain(io, options, *option);
         io.error(fmt::format("Look at manual page `{}.8' for more information.\n", io.program));
         return 1;
     }
@@ -187,20 +138,7 @@ struct RestoreCommand {
 
 // The exit status where there is nothing more to do.
 std::optional<int> ParseRestoreCommand(const CommandIo& io, RestoreCommand* command) {
-  using enum HasArgument;
-  ToolOptions options(io, "bcvVthnM:T:wW",
-                      {{"counters", kNo, 'c'},
-                       {"verbose", kNo, 'v'},
-                       {"version", kNo, 'V'},
-                       {"test", kNo, 't'},
-                       {"help", kNo, 'h'},
-                       {"noflush", kNo, 'n'},
-                       {"modprobe", kRequired, 'M'},
-                       {"table", kRequired, 'T'},
-                       {"ipv4", kNo, '4'},
-                       {"ipv6", kNo, '6'},
-                       {"wait", kOptional, 'w'},
-                       {"wait-interval", kOptional, 'W'}});
+  ToolOptions options = ToolOptions::OfRestore(io.arguments);
   command->run.program = io.program;
   command->run.stop_at_first = true;
   while (const auto option = options.Next()) {
@@ -236,6 +174,7 @@ std::optional<int> ParseRestoreCommand(const CommandIo& io, RestoreCommand* comm
         }
         break;
       default:
+        Complain(io, options, *option);
         io.error(fmt::format("Try `{} -h' for more information.\n", io.program));
         return 1;
     }
@@ -244,11 +183,9 @@ std::optional<int> ParseRestoreCommand(const CommandIo& io, RestoreCommand* comm
     io.error("Unknown arguments found on commandline\n");
     return 1;
   }
-  if (options.words().empty()) {
-    command->text = io.standard_input;
-    return std::nullopt;
-  }
-  return RefuseFile(io, options.words().front());
+  // Where a file is named, the tool has opened it and sends what is in it.
+  command->text = io.standard_input;
+  return std::nullopt;
 }
 
 int RunRestoreCommand(const CommandIo& io, Firewall* firewall) {

@@ -131,6 +131,8 @@ TEST(Connlimit, CountsAPacketWithoutConnectionForItselfAlone) {
   EXPECT_TRUE(walker.Matched(packet)) << "still two";
   auto cut = TestPacket("192.0.2.1").Tcp(1, 2).Cut(2);
   EXPECT_EQ(walker.Walk(cut).reason, net::DropReason::kMatchHotdrop) << "no tuple";
+  auto ports = TestPacket("192.0.2.1").Tcp(1, 2).Cut(4);
+  EXPECT_TRUE(walker.Matched(ports)) << "the ports are all that a tuple needs";
   EXPECT_FALSE(connections.Send(0)) << "nothing was left behind";
 }
 

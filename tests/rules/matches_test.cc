@@ -65,7 +65,10 @@ TEST(TcpMatch, TakesPortsFlagsAndOptions) {
   };
   const auto syn = TestPacket().Tcp(1024, 80);
   const auto ack = TestPacket().Tcp(1024, 80, kAck);
+  const auto cut = [](uint32_t length) { return TestPacket().Tcp(1024, 80).Cut(length); };
   const TcpMatch syn_only = TcpFlags(kSyn | kRst | kAck | kFin, kSyn);
+  TcpMatch not_all_ports = TcpOption(9, true);
+  not_all_ports.invert_source = true;
   const Row rows[] = {
       {"any", {}, syn, Expect::kYes},
       {"dport", TcpPorts(any, {80, 80}), syn, Expect::kYes},
@@ -95,6 +98,21 @@ TEST(TcpMatch, TakesPortsFlagsAndOptions) {
       {"nothing there", {}, TestPacket().Tcp(1, 2).Cut(0), Expect::kHotdrop},
       {"later fragment", {}, TestPacket().Tcp(1, 2).Fragment(16), Expect::kNo},
       {"fragment over the flags", {}, TestPacket().Tcp(1, 2).Fragment(8), Expect::kHotdrop},
+      // Ports and flags are nf_tables' loads: they want their own bytes and never drop.
+      {"sport in 2 bytes", TcpPorts({1024, 1024}, any), cut(2), Expect::kYes},
+      {"sport cut", TcpPorts({1024, 1024}, any), cut(1), Expect::kNo},
+      {"! sport cut", TcpPorts({1, 1}, any, true), cut(1), Expect::kNo},
+      {"dport in 4 bytes", TcpPorts(any, {80, 80}), cut(4), Expect::kYes},
+      {"! dport in 4 bytes", TcpPorts(any, {81, 81}, false, true), cut(4), Expect::kYes},
+      {"dport cut", TcpPorts(any, {80, 80}), cut(3), Expect::kNo},
+      {"! dport cut", TcpPorts(any, {81, 81}, false, true), cut(3), Expect::kNo},
+      {"flags in 14 bytes", TcpFlags(kSyn, kSyn), cut(14), Expect::kYes},
+      {"flags cut", TcpFlags(kSyn, kSyn), cut(13), Expect::kNo},
+      {"! flags cut", TcpFlags(kAck, kAck, true), cut(13), Expect::kNo},
+      {"dport, fragment over the flags", TcpPorts(any, {80, 80}),
+       TestPacket().Tcp(1024, 80).Fragment(8), Expect::kNo},
+      {"option, header cut", TcpOption(2, true), cut(19), Expect::kHotdrop},
+      {"option, not all ports", not_all_ports, syn, Expect::kNo},
   };
   for (const Row& row : rows) {
     const auto model =
@@ -128,6 +146,9 @@ TEST(UdpMatch, TakesPorts) {
       {"sport", {{5353, 5353}, any, false, false}, query, Expect::kYes},
       {"! sport", {{5353, 5353}, any, true, false}, query, Expect::kNo},
       {"cut", {}, TestPacket().Udp(1, 2).Cut(7), Expect::kHotdrop},
+      {"dport in 4 bytes", {any, {53, 53}, false, false}, TestPacket(query).Cut(4), Expect::kYes},
+      {"dport cut", {any, {53, 53}, false, false}, TestPacket(query).Cut(3), Expect::kNo},
+      {"! dport cut", {any, {54, 54}, false, true}, TestPacket(query).Cut(3), Expect::kNo},
       {"later fragment", {}, TestPacket().Udp(1, 2).Fragment(8), Expect::kNo},
   };
   for (const Row& row : rows) {

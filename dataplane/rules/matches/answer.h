@@ -13,12 +13,16 @@ enum class Answer : uint8_t { kNo, kYes, kHotdrop };
 
 constexpr Answer AnswerOf(bool matched) { return matched ? Answer::kYes : Answer::kNo; }
 
-// The transport header of a packet that isn't a later fragment, or null when the datagram ends
-// before it does.
+// What stands `offset` bytes into the transport header of a packet that isn't a later fragment, or
+// null when the datagram ends before it does.
+template <typename Field>
+const Field* TransportField(const net::Packet& packet, uint32_t offset) {
+  if (packet.ip.L4Length() < offset + sizeof(Field)) return nullptr;
+  return packet.At<Field>(packet.ip.l4_offset + offset);
+}
 template <typename Header>
 const Header* TransportHeader(const net::Packet& packet) {
-  if (packet.ip.L4Length() < sizeof(Header)) return nullptr;
-  return packet.At<Header>(packet.ip.l4_offset);
+  return TransportField<Header>(packet, 0);
 }
 
 }  // namespace postern::rules

@@ -158,6 +158,27 @@ void ConnlimitStates::Collect() {
 
 namespace {
 
+// Whether the kernel can make a tuple of a packet that has no connection: its ports or its ICMP
+// header are there. Other protocols need nothing.
+bool HasTuple(const net::ParsedPacket& ip) {
+  constexpr uint32_t kPorts = 4;
+  if (ip.fragment_offset != 0) return false;
+  switch (ip.protocol) {
+    case net::kProtoTcp:
+    case net::kProtoUdp:
+    case net::kProtoUdpLite:
+    case net::kProtoSctp:
+    case net::kProtoDccp:
+      return ip.L4Length() >= kPorts;
+    case net::kProtoIcmp:
+      return ip.family != Family::kIpv4 || ip.L4Length() >= sizeof(net::IcmpHeader);
+    case net::kProtoIcmpv6:
+      return ip.family != Family::kIpv6 || ip.L4Length() >= sizeof(net::IcmpHeader);
+    default:
+      return true;
+  }
+}
+
 // The count with this packet's connection in it; 0 when that can't be had.
 uint32_t CountWith(ConnlimitState* state, const ConnlimitState::Key& key,
                    const WalkContext& context) {
@@ -190,8 +211,7 @@ Answer Matches(const CompiledConnlimit& compiled, const WalkContext& context, ui
   const ConnlimitMatch& match = *compiled.match;
   const net::ParsedPacket& ip = context.packet->ip;
   const ctrack::Connection* connection = context.ct->connection;
-  // A packet of which no tuple can be made.
-  if (connection == nullptr && !ip.l4_valid) return Answer::kHotdrop;
+  if (connection == nullptr && !HasTuple(ip)) return Answer::kHotdrop;
   ConnlimitState::Key key;
   key.address = (match.destination ? ip.destination : ip.source) & match.mask;
   key.family = ip.family;

@@ -35,6 +35,7 @@ std::vector<Rule> Prepared(const ParsedCommand& command, net::Family family,
     std::erase_if(rule.matches, [family](const rules::Match& match) {
       return !MatchOwner(match, family).IsKept(match);
     });
+    for (rules::Match& match : rule.matches) MatchOwner(match, family).Normalize(&match);
     rule.origin = origin;
   }
   return rules;

@@ -69,6 +69,14 @@ class TcpExtension : public MatchOf<TcpMatch> {
     return tcp.flag_mask != 0 || !tcp.source.IsAll() || !tcp.destination.IsAll();
   }
 
+  void Normalize(rules::Match* match) const override {
+    auto& tcp = std::get<TcpMatch>(*match);
+    // With a TCP option the original hands over the struct as it is.
+    if (tcp.option != 0 || tcp.invert_option) return;
+    NormalizePorts(&tcp.source, &tcp.invert_source);
+    NormalizePorts(&tcp.destination, &tcp.invert_destination);
+  }
+
   void CheckPlace(const RulePlace& place, const rules::Match& match) const override {
     constexpr uint8_t kTcp = 6;
     if (place.protocol == kTcp) return;

@@ -26,6 +26,12 @@ class UdpExtension : public MatchOf<UdpMatch> {
     return udp == UdpMatch{} || !udp.source.IsAll() || !udp.destination.IsAll();
   }
 
+  void Normalize(rules::Match* match) const override {
+    auto& udp = std::get<UdpMatch>(*match);
+    NormalizePorts(&udp.source, &udp.invert_source);
+    NormalizePorts(&udp.destination, &udp.invert_destination);
+  }
+
   void CheckPlace(const RulePlace& place, const rules::Match& match) const override {
     constexpr uint8_t kUdp = 17;
     if (place.protocol == kUdp) return;

@@ -118,6 +118,8 @@ class MatchExtension : public Extension {
   virtual void CheckPlace(const RulePlace&, const rules::Match&) const {}
   // False where the nf_tables form of the original stores nothing for this match.
   virtual bool IsKept(const rules::Match&) const { return true; }
+  // Gives a match that is kept the form in which the original reads it back.
+  virtual void Normalize(rules::Match*) const {}
 };
 
 class TargetExtension : public Extension {

@@ -17,6 +17,14 @@ PortRange ParsePlainPorts(const std::string& text, const char* protocol) {
   return range;
 }
 
+void NormalizePorts(PortRange* ports, bool* invert) {
+  constexpr uint16_t kLast = 65535;
+  // A single port stays what it is, port 0 too.
+  if (!*invert || ports->first != 0 || ports->last == 0 || ports->last == kLast) return;
+  *ports = {static_cast<uint16_t>(ports->last + 1), kLast};
+  *invert = false;
+}
+
 void SavePorts(std::string_view option, const PortRange& ports, bool invert, std::string* out) {
   if (ports.IsAll()) return;
   if (invert) *out += " !";

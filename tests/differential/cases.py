@@ -23,9 +23,9 @@ def _line(port, l3, sent):
 
 def chosen_ports(scenario, result):
     """{port or id that NAT chose freely: the number that stands for it}. What the rules or the packets
-    name isn't chosen."""
+    name isn't chosen, a range's ends apart."""
     written = scenario.rules4 + scenario.rules6 + " ".join(s.expression for s in scenario.steps)
-    named = {int(n) for n in re.findall(r"(?<![\w.])\d+(?![\w.])", written)}
+    named = {int(n) for n in re.findall(r"(?<![\w.-])\d+(?![\w.-])", written)}
     ports = {}
     for (_, sent), out in zip(result.sent, result.out):
         before = wire.Parsed(sent)

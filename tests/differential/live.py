@@ -49,14 +49,25 @@ def mac_text(mac):
     return ":".join(f"{byte:02x}" for byte in mac)
 
 
-def neighbors(ports):
-    """Every host of the vocabulary that is on a port's network, as the oracle has them without ARP."""
-    entries = []
+def named_addresses(scenario):
+    """Every address that the vocabulary, the rules or the packets name; in ranges, the first few."""
+    text = scenario.rules4 + scenario.rules6 + " ".join(step.expression for step in scenario.steps)
+    found = {wire.ipaddress.ip_address(a) for pair in HOSTS.values() for a in pair}
+    for word in re.findall(r"[0-9a-fA-F.:]*[0-9a-fA-F]", text):
+        try:
+            found.update(wire.ipaddress.ip_address(word) + i for i in range(4))
+        except ValueError:
+            pass
+    return found
+
+
+def neighbors(scenario):
+    """Every host that is on a port's network, as the oracle has them without ARP."""
+    entries, ports = [], scenario.conf["ports"]
     for port in ports:
         for text in port.get("addresses", []):
             network = wire.ipaddress.ip_interface(text)
-            for address in sorted({a for pair in HOSTS.values() for a in pair}):
-                one = wire.ipaddress.ip_address(address)
+            for one in sorted(named_addresses(scenario), key=str):
                 if one.version == network.version and one in network.network and one != network.ip:
                     entries.append(f'{{ address = "{one}"; mac = "{mac_text(PEER_MAC)}"; '
                                    f'port = "{port["name"]}"; }}')
@@ -118,7 +129,7 @@ class Daemon:
         conf = re.sub(r'device = "[^"]*"', lambda _: next(devices), scenario.conf_text)
         conf = conf.replace('"rules.v', f'"{folder}/rules.v')
         cpus = os.cpu_count() or 1
-        conf += SETTINGS.format(dir=folder, neighbors=neighbors(network.ports),
+        conf += SETTINGS.format(dir=folder, neighbors=neighbors(scenario),
                                 workers=", ".join(str(i % cpus) for i in range(workers)))
         for name, text in (("postern.conf", conf), ("rules.v4", scenario.rules4),
                            ("rules.v6", scenario.rules6)):

@@ -219,18 +219,49 @@ def whole_for_host(out):
     the kernel's own stack gets it whole."""
     joined = []
     for port, l3 in out:
-        parsed = wire.Parsed(l3)
-        if port.startswith("host:") and parsed.version == 4 and parsed.offset and joined and \
-                joined[-1][0] == port and joined[-1][1][4:6] == l3[4:6]:
-            packet = bytearray(joined.pop()[1] + l3[parsed.l4:parsed.end])
-            struct.pack_into("!H", packet, 2, len(packet))
-            bits = struct.unpack_from("!H", packet, 6)[0]
-            struct.pack_into("!H", packet, 6, bits & ~0x2000 | parsed.more << 13)
-            packet[10:12] = b"\0\0"
-            packet[10:12] = struct.pack("!H", wire.checksum(bytes(packet[:parsed.l4])))
-            l3 = bytes(packet)
+        before = joined[-1] if joined else ("", b"")
+        if port.startswith("host:") and before[0] == port and _follows(before[1], l3):
+            joined.pop()
+            l3 = (_join4 if l3[0] >> 4 == 4 else _join6)(before[1], l3)
         joined.append((port, l3))
     return joined
+
+
+def _follows(first, second):
+    """Whether the second packet continues the datagram that the first begins."""
+    a, b = wire.Parsed(first), wire.Parsed(second)
+    if a.version != b.version or not b.offset or not a.more:
+        return False
+    if a.version == 4:
+        return first[4:6] == second[4:6]
+    return a.extensions[-1][0] == 44 == b.extensions[-1][0] and \
+        first[a.extensions[-1][1] + 4:][:4] == second[b.extensions[-1][1] + 4:][:4]
+
+
+def _join4(first, second):
+    parsed = wire.Parsed(second)
+    packet = bytearray(first + second[parsed.l4:parsed.end])
+    struct.pack_into("!H", packet, 2, len(packet))
+    bits = struct.unpack_from("!H", packet, 6)[0]
+    struct.pack_into("!H", packet, 6, bits & ~0x2000 | parsed.more << 13)
+    packet[10:12] = b"\0\0"
+    packet[10:12] = struct.pack("!H", wire.checksum(bytes(packet[:parsed.l4])))
+    return bytes(packet)
+
+
+def _join6(first, second):
+    """The fragment header goes with the last piece."""
+    a, b = wire.Parsed(first), wire.Parsed(second)
+    packet = bytearray(first + second[b.l4:b.end])
+    header = a.extensions[-1][1]
+    if b.more:
+        struct.pack_into("!H", packet, 4, len(packet) - 40)
+        return bytes(packet)
+    place = 6 if len(a.extensions) == 1 else a.extensions[-2][1]
+    packet[place] = packet[header]
+    del packet[header:header + 8]
+    struct.pack_into("!H", packet, 4, len(packet) - 40)
+    return bytes(packet)
 
 
 def _port(entry):

@@ -56,7 +56,7 @@ void Pipeline::Impl::Egress(net::Packet* packet, const Known& known, net::Time n
       (f.route.kind == route::RouteKind::kBroadcast && f.route.port == net::kNoPort)) {
     f.route.port = packet->out_port;
   }
-  f.out = f.route.port;
+  f.out = OutPort(f.route);
   if (f.route.kind == route::RouteKind::kUnreachable || f.out == net::kNoPort) {
     f.out = packet->out_port;
     SendError(f, packet->ip.family == net::Family::kIpv4

@@ -1,4 +1,5 @@
 // The nat table (first packets) and the translation of every packet: nf_nat_inet_fn.
+#include "dataplane/net/checksum.h"
 #include "dataplane/net/parse.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 #include "nat/rewrite.h"
@@ -54,12 +55,14 @@ bool IsIcmp(const net::ParsedPacket& ip) {
 bool Pipeline::Impl::NatHook(Flight& f, Hook hook) {
   // Packets that belong to no connection are never translated.
   if (f.ct.connection == nullptr) return true;
+  ctrack::Connection& connection = *f.ct.connection;
   if (!rules().HasTable(f.packet->ip.family, net::Table::kNat)) {
-    // The table may be gone while translated connections live on.
+    // The table may be gone while translated connections live on; without it nothing is looked at.
+    constexpr uint32_t kAny = ctrack::kSrcNat | ctrack::kDstNat;
+    if ((connection.status & kAny) == 0) return true;
     const bool error = f.ct.info == CtInfo::kRelated || f.ct.info == CtInfo::kRelatedReply;
     return error && IsIcmp(f.packet->ip) ? TranslateIcmpError(f, hook) : TranslatePacket(f, hook);
   }
-  ctrack::Connection& connection = *f.ct.connection;
   const bool related = f.ct.info == CtInfo::kRelated || f.ct.info == CtInfo::kRelatedReply;
   if (related && IsIcmp(f.packet->ip)) return TranslateIcmpError(f, hook);
   const bool first = related || f.ct.info == CtInfo::kNew;
@@ -170,6 +173,11 @@ bool Pipeline::Impl::TranslateIcmpError(Flight& f, Hook hook) {
   const net::Direction direction = ctrack::DirectionOf(f.ct.info);
   const Manip manip = ManipAt(hook);
   const net::ParsedPacket& ip = f.packet->ip;
+  // Before anything is decided the kernel looks at the checksum, whoever sent the error.
+  if (!f.packet->checksum_verified && !net::TransportChecksumValid(*f.packet)) {
+    FinishDrop(f, net::DropReason::kNatFailed);
+    return false;
+  }
   const uint8_t redirect =
       ip.family == net::Family::kIpv4 ? net::kIcmpRedirect : net::kIcmpv6Redirect;
   if (ip.icmp_type == redirect) {

@@ -85,6 +85,9 @@ class Rules:
                                     ("RST", "RST")))
             module = "" if words and words[0].startswith("-m tcp") else "-m tcp "
             words.append(f"{module}{self.negate()}--tcp-flags {mask} {value}")
+        elif proto == "tcp" and self.chance(.06):
+            module = "" if words and words[0].startswith("-m tcp") else "-m tcp "
+            words.append(f"{module}{self.negate()}--tcp-option {self.one((2, 3, 5, 8))}")
         return " ".join(words)
 
     def addresses(self):
@@ -166,6 +169,8 @@ class Rules:
         """(words, protocol)"""
         proto_words, proto = protocol or self.protocol()
         words = self.addresses() + self.interfaces(chain)
+        if not self.six and self.chance(.03):
+            words.append(f"{self.negate(.5)}-f")
         if proto_words:
             words.append(proto_words)
         return " ".join(words + self.extras()), proto
@@ -231,9 +236,12 @@ class Rules:
                 return self.one(("-j ACCEPT", "-j RETURN", ""))
             if chain == "POSTROUTING" and self.chance(.55):
                 ports = " --to-ports 50000-50100" if ported and self.chance(.3) else ""
-                return f"-j MASQUERADE{ports}"
-            return f"-j SNAT --to-source {self.source(ported)}"
+                return f"-j MASQUERADE{ports}{self.at_random()}"
+            return f"-j SNAT --to-source {self.source(ported)}{self.at_random()}"
         return self.table("nat", ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"), target, (), 3)
+
+    def at_random(self):
+        return self.one((" --random", " --random-fully")) if self.chance(.08) else ""
 
     def destination(self, ported):
         if self.six:

@@ -259,11 +259,19 @@ bool Pipeline::Impl::Confirm(Flight& f) {
     }
   }
   const unsigned owner = context_.owners->OwnerOf(connection.reply());
-  if (owner != context_.worker) {
-    context_.io->SendRemoteEntry(
-        owner, {connection.reply(), static_cast<uint16_t>(context_.worker), true});
-  }
-  return true;
+  return owner == context_.worker || Announce(f, owner);
+}
+
+// Tells the owner of the answers who holds the connection. Where its refusal is here at once, the
+// packet goes no further.
+bool Pipeline::Impl::Announce(Flight& f, unsigned owner) {
+  const net::Tuple reply = f.ct.connection->reply();
+  context_.io->SendRemoteEntry(
+      owner, {reply, static_cast<uint16_t>(context_.worker), RemoteEntry::Kind::kAdd});
+  if (tracker_.table().Lookup(reply).connection() == f.ct.connection) return true;
+  f.ct = {};
+  FinishDrop(f, DropReason::kNatExhausted);
+  return false;
 }
 
 rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {

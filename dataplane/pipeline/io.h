@@ -23,11 +23,16 @@ enum class HandoffKind : uint8_t {
 };
 
 // A reply tuple whose owner (OwnerMap) isn't the worker that holds the connection
-// (DESIGN.md section 3).
+// (DESIGN.md section 3). The holder can't see who else answers to the tuple: the owner arbitrates.
 struct RemoteEntry {
+  enum class Kind : uint8_t {
+    kAdd,     // to the owner: the holder has it
+    kRemove,  // to the owner: the connection is gone
+    kRefuse,  // back to the holder: somebody else has had it before
+  };
   net::Tuple reply;
   uint16_t holder = 0;
-  bool add = true;  // false: the connection is gone
+  Kind kind = Kind::kAdd;
 };
 
 class PipelineIo {

@@ -58,7 +58,8 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
     const unsigned owner = context_.owners->OwnerOf(connection.reply());
     if (owner != context_.worker) {
       context_.io->SendRemoteEntry(
-          owner, {connection.reply(), static_cast<uint16_t>(context_.worker), false});
+          owner,
+          {connection.reply(), static_cast<uint16_t>(context_.worker), RemoteEntry::Kind::kRemove});
     }
   }
   if (context_.events == nullptr || !context_.events->WantsConnections()) return;

@@ -65,6 +65,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void CopyToOtherWorkers(const net::Packet& packet);
   bool ReassembleOrPass(net::Packet* packet, net::Time now, bool choose_owner);
   unsigned OwnerOf(const net::Packet& packet) const;
+  void Refuse(const net::Tuple& reply);
   bool HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner);
 
   // ---- hooks.cc ----
@@ -82,6 +83,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   static net::PortId OutPort(const route::RouteResult& route);
   bool Postrouting(Flight& f);
   bool Confirm(Flight& f);
+  bool Announce(Flight& f, unsigned owner);
   // Walks a built-in chain; true when the packet goes on. Otherwise the flight is finished.
   bool Chain(Flight& f, net::Table table, net::Hook hook);
   rules::WalkResult Walk(Flight& f, net::Table table, net::Hook hook);

@@ -179,14 +179,39 @@ void Pipeline::Impl::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::
 void Pipeline::Impl::ReceiveRemoteEntry(const RemoteEntry& entry) {
   ctrack::ConnectionTable& table = tracker_.table();
   const uint32_t hash = table.Hash(entry.reply);
-  ++table_changes_;
-  if (entry.add) {
-    table.Insert(entry.reply, hash, ctrack::TableValue::Remote(entry.holder));
-    return;
-  }
-  // Only the holder's own entry may go: a local connection may have taken the tuple since.
   const ctrack::TableValue value = table.Lookup(entry.reply, hash);
-  if (value.IsRemote() && value.worker() == entry.holder) table.Erase(entry.reply, hash);
+  const bool holders_own = value.IsRemote() && value.worker() == entry.holder;
+  ++table_changes_;
+  switch (entry.kind) {
+    case RemoteEntry::Kind::kAdd:
+      if (tracker_.TupleTaken(entry.reply, nullptr, now_) && !holders_own) {
+        context_.io->SendRemoteEntry(entry.holder,
+                                     {entry.reply, entry.holder, RemoteEntry::Kind::kRefuse});
+      } else if (!holders_own) {
+        table.Insert(entry.reply, hash, ctrack::TableValue::Remote(entry.holder));
+      }
+      return;
+    case RemoteEntry::Kind::kRemove:
+      // Only the holder's own entry may go: somebody else may have the tuple.
+      if (holders_own) table.Erase(entry.reply, hash);
+      return;
+    case RemoteEntry::Kind::kRefuse:
+      Refuse(entry.reply);
+      return;
+  }
+}
+
+// The first packet may be on its way already; what answers it belongs to the other connection, and
+// the next packet begins anew.
+void Pipeline::Impl::Refuse(const net::Tuple& reply) {
+  net::Direction direction{};
+  ctrack::Connection* connection = tracker_.Find(reply, &direction, now_);
+  if (connection == nullptr || direction != net::Direction::kReply) return;
+  ++stats_.nat_exhausted;
+  if (context_.events != nullptr) {
+    context_.events->OnTrouble(net::DropReason::kNatExhausted, now_);
+  }
+  tracker_.Destroy(connection, now_);
 }
 
 }  // namespace postern::pipeline

@@ -91,13 +91,13 @@ TEST_F(HandoffTest, CarriesRemoteEntries) {
   pipeline::RemoteEntry entry;
   entry.reply.source_key = 77;
   entry.holder = 1;
-  entry.add = false;
+  entry.kind = pipeline::RemoteEntry::Kind::kRefuse;
   ASSERT_TRUE(mesh_->entries(1, 0).Push(entry));
   pipeline::RemoteEntry got;
   ASSERT_EQ(mesh_->entries(1, 0).Pop(&got, 1), 1U);
   EXPECT_EQ(got.reply, entry.reply);
   EXPECT_EQ(got.holder, 1);
-  EXPECT_FALSE(got.add);
+  EXPECT_EQ(got.kind, entry.kind);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // The order of the hooks, NAT and confirmation, on whole packets.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/pipeline/world.h"
 
 namespace postern::test {
@@ -226,6 +228,26 @@ TEST(Pipeline, EveryWayToLoseAFrameHasItsReason) {
     EXPECT_EQ(net::ToString(world.output.drops.front()), net::ToString(row.reason));
     EXPECT_EQ(world.engine().buffers_in_use(), 0U);
   }
+}
+
+// Two workers hold connections whose answers would look the same; neither sees the other's.
+TEST(Pipeline, TwoWorkersNeverGiveOneTranslatedTupleTwice) {
+  World::Options options;
+  options.workers = 2;
+  World world(options);
+  world.Chain(Table::kNat, "POSTROUTING").rules = {
+      To("wan0", MakeRule(rules::SnatTarget{RangeTo("203.0.113.2", 5000)}))};
+  world.Publish();
+  size_t sent = 0;
+  for (uint16_t port = 20000; port < 20032; ++port) {
+    sent += world.Send(kLan, Packet().Ipv4(kClient, kServer).Udp(port, 9), kStart).size();
+  }
+  EXPECT_EQ(sent, 1U);
+  EXPECT_EQ(std::count(world.output.drops.begin(), world.output.drops.end(),
+                       net::DropReason::kNatExhausted),
+            31);
+  EXPECT_EQ(world.engine().conntrack_entries(), 1U);
+  EXPECT_EQ(world.engine().buffers_in_use(), 0U);
 }
 
 TEST(Pipeline, LogSaysItsPrefixAndThePacketGoesOn) {

@@ -111,6 +111,9 @@ class World {
     bool fast_path = true;
     uint32_t conntrack_max = 4096;
     uint16_t wan_mtu = 1500;
+    bool assume_neighbors = true;
+    bool strict_port_preservation = false;
+    uint16_t tailroom = pipeline::HeapPool::kTailroom;
   };
 
   World() : World(Options{}) {}
@@ -120,6 +123,8 @@ class World {
     engine.connections = options.conntrack_max + 64;
     engine.seed = 7;
     engine.arrival = options.arrival;
+    engine.assume_neighbors = options.assume_neighbors;
+    engine.tailroom = options.tailroom;
     engine.port_names = {"wan0", "lan0"};
     engine_ = std::make_unique<pipeline::OfflineEngine>(engine, &output, &output, &output);
     for (rules::FamilyModel* family : {&model.ipv4, &model.ipv6}) {
@@ -167,6 +172,7 @@ class World {
                                                        route::MakeTrieFib(), generation_);
     next->conntrack.max = options_.conntrack_max;
     next->fast_path = options_.fast_path;
+    next->strict_port_preservation = options_.strict_port_preservation;
     old_ = engine_->Publish(std::move(next));
   }
 

@@ -2,83 +2,15 @@
 
 #include <limits>
 
+#include "control/iptables/base_options.h"
 #include "control/iptables/help.h"
+#include "control/iptables/ip_options.h"
 #include "control/iptables/rule_builder.h"
 #include "control/iptables/values.h"
 
 namespace postern::control::iptables {
 
-const char kVersion[] = "1.8.9 (postern)";
-
 namespace {
-
-constexpr std::string_view kShortOptions =
-    "A:C:D:E:F::I:L::M:N:P:VX::Z::c:d:i:j:o:p:s:t:R:S::W::46bfg:h::m:nvw::x";
-constexpr char kLineNumbers = '0';
-
-const std::vector<LongOption>& BaseOptions() {
-  using enum HasArgument;
-  static const std::vector<LongOption> kOptions = {
-      {"append", kRequired, 'A'},
-      {"delete", kRequired, 'D'},
-      {"check", kRequired, 'C'},
-      {"insert", kRequired, 'I'},
-      {"replace", kRequired, 'R'},
-      {"list", kOptional, 'L'},
-      {"list-rules", kOptional, 'S'},
-      {"flush", kOptional, 'F'},
-      {"zero", kOptional, 'Z'},
-      {"new-chain", kRequired, 'N'},
-      {"delete-chain", kOptional, 'X'},
-      {"rename-chain", kRequired, 'E'},
-      {"policy", kRequired, 'P'},
-      {"source", kRequired, 's'},
-      {"destination", kRequired, 'd'},
-      {"src", kRequired, 's'},
-      {"dst", kRequired, 'd'},
-      {"protocol", kRequired, 'p'},
-      {"in-interface", kRequired, 'i'},
-      {"jump", kRequired, 'j'},
-      {"table", kRequired, 't'},
-      {"match", kRequired, 'm'},
-      {"numeric", kNo, 'n'},
-      {"out-interface", kRequired, 'o'},
-      {"verbose", kNo, 'v'},
-      {"wait", kOptional, 'w'},
-      {"wait-interval", kOptional, 'W'},
-      {"exact", kNo, 'x'},
-      {"fragments", kNo, 'f'},
-      {"version", kNo, 'V'},
-      {"help", kOptional, 'h'},
-      {"line-numbers", kNo, kLineNumbers},
-      {"modprobe", kRequired, 'M'},
-      {"set-counters", kRequired, 'c'},
-      {"goto", kRequired, 'g'},
-      {"ipv4", kNo, '4'},
-      {"ipv6", kNo, '6'},
-  };
-  return kOptions;
-}
-
-// Letters of the commands, by bit.
-constexpr char kVerbLetters[] = {'I', 'D', 'D', 'R', 'A', 'L', 'F', 'Z',
-                                 'N', 'X', 'P', 'E', 'S', 'Z', 'C'};
-// The options that a command doesn't take, by bit.
-constexpr std::string_view kRefused[] = {"nx0",         "nx0c",        "nsdpjxio0cf", "nx0",
-                                         "nx0",         "sdpjiocf",    "nsdpjxio0cf", "nsdpjxio0cf",
-                                         "nsdpjxio0cf", "nsdpjxio0cf", "nsdpjxio0f",  "nsdpjxio0cf",
-                                         "nsdpjxio0cf", "nsdpjxio0cf", "nx0c"};
-constexpr std::string_view kOptionOrder = "nsdpjvxio0cf";
-constexpr std::string_view kInvertible = "sdpiof";
-
-char VerbLetter(uint32_t verbs) {
-  size_t bit = 0;
-  while (verbs > 1) {
-    verbs >>= 1;
-    ++bit;
-  }
-  return kVerbLetters[bit];
-}
 
 // The original's exit_tryhelp() after a sentence without title.
 [[noreturn]] void FailBare(std::string sentence) {
@@ -89,7 +21,7 @@ class Parser {
  public:
   Parser(const CommandContext& context, std::vector<std::string> words)
       : context_(context),
-        scanner_(std::move(words), kShortOptions, BaseOptions()),
+        scanner_(std::move(words), kBaseLetters, BaseOptions()),
         builder_(context.family, &scanner_) {
     command_.table = context.table;
   }
@@ -107,13 +39,11 @@ class Parser {
   int RuleNumber(const std::string& text) const;
   void OptionalNumber();
   void SetOption(char option);
-  rules::InterfaceMatch ParseInterface();
   void ParseProtocolOption();
   void ParseCounters();
 
   void CheckEnd();
   void ParseAddresses();
-  void CheckOptionsOfVerbs() const;
   void CheckChain() const;
   void MakeRules();
 
@@ -231,37 +161,9 @@ bool Parser::ParseVerb(int option) {
 void Parser::SetOption(char option) {
   if (Has(option)) Fail("multiple -{} flags not allowed", option);
   options_ += option;
-  if (invert_ && kInvertible.find(option) == kInvertible.npos) {
+  if (invert_ && !IsInvertible(option)) {
     Fail("cannot have ! before -{}", option);
   }
-}
-
-rules::InterfaceMatch Parser::ParseInterface() {
-  constexpr size_t kMaxInterface = 15;
-  const std::string& name = scanner_.LastWord();
-  if (name.size() > kMaxInterface) {
-    Fail("interface name `{}' must be shorter than IFNAMSIZ ({})", name, kMaxInterface);
-  }
-  // Names are saved without quotes.
-  if (name.find_first_of("\" \t\n\v\f\r") != name.npos) {
-    Fail("interface name `{}' has a blank or a quote", name);
-  }
-  if (name.find('/') != name.npos) {
-    command_.warnings += fmt::format(
-        "Warning: weird character in interface `{}' ('/' and ' ' are not allowed by the "
-        "kernel).\n",
-        name);
-  }
-  // A lone `+` is every interface: nothing to match.
-  if (name == "+" && !invert_) return {};
-  return {name, invert_};
-}
-
-// Those that -p never sees: it looks at the last header.
-bool IsExtensionHeader(uint8_t protocol) {
-  constexpr uint8_t kRouting = 43, kFragment = 44, kAuthentication = 51, kDestination = 60;
-  return protocol == kRouting || protocol == kFragment || protocol == kAuthentication ||
-         protocol == kDestination;
 }
 
 void Parser::ParseProtocolOption() {
@@ -273,9 +175,8 @@ void Parser::ParseProtocolOption() {
   ip_.protocol = ParseProtocol(name);
   if (ip_.protocol == 0 && invert_) Fail("rule would never match protocol");
   ip_.invert_protocol = invert_;
-  if (context_.family == Family::kIpv6 && IsExtensionHeader(ip_.protocol) && !invert_) {
-    command_.warnings +=
-        fmt::format("Warning: never matched protocol: {}. use extension match instead.\n", name);
+  if (context_.family == Family::kIpv6 && !invert_) {
+    command_.warnings += WarningOfProtocol(name, ip_.protocol);
   }
   builder_.SetProtocol(name, ip_.protocol, invert_);
 }
@@ -307,7 +208,8 @@ bool Parser::ParseRuleOption(int option) {
     case 'o':
       if (Argument().empty()) Fail("Empty interface is likely to be undesired");
       SetOption(static_cast<char>(option));
-      (option == 'i' ? ip_.in : ip_.out) = ParseInterface();
+      (option == 'i' ? ip_.in : ip_.out) =
+          ParseInterface(scanner_.LastWord(), invert_, &command_.warnings);
       return true;
     case 'f':
       if (context_.family == Family::kIpv6) {
@@ -329,14 +231,6 @@ bool Parser::ParseRuleOption(int option) {
   }
 }
 
-// sscanf's %llu: digits at the beginning are enough.
-std::optional<uint64_t> LeadingNumber(const std::string& text) {
-  char* end = nullptr;
-  const uint64_t value = std::strtoull(text.c_str(), &end, 10);
-  if (end == text.c_str()) return std::nullopt;
-  return value;
-}
-
 void Parser::ParseCounters() {
   SetOption('c');
   const std::string packets = Argument();
@@ -348,11 +242,7 @@ void Parser::ParseCounters() {
   } else {
     Fail("-c requires packet and byte counter");
   }
-  const auto packet_count = LeadingNumber(packets);
-  if (!packet_count) Fail("-c packet counter not numeric");
-  const auto byte_count = LeadingNumber(bytes);
-  if (!byte_count) Fail("-c byte counter not numeric");
-  counters_ = {*packet_count, *byte_count};
+  counters_ = CountersOf(packets, bytes);
   command_.counters_given = true;
 }
 
@@ -377,7 +267,7 @@ bool Parser::ParseOtherOption(int option) {
       if (invert_) throw Finished{fmt::format("Not {} ;-)\n", kVersion)};
       throw Finished{fmt::format("{} v{}\n", context_.program, kVersion)};
     case 'h':
-      throw Finished{HelpText(context_.program, context_.family)};
+      throw Finished{HelpText(context_.program, context_.family) + builder_.Help()};
     case 'w':
     case 'W': {
       // There is no lock to wait for.
@@ -447,7 +337,7 @@ void Parser::CheckEnd() {
   if (command_.verbs == kReplace && (sources_.size() != 1 || destinations_.size() != 1)) {
     Fail("Replacement rule does not specify a unique address");
   }
-  CheckOptionsOfVerbs();
+  CheckOptionsOfVerbs(command_.verbs, options_);
   CheckChain();
   if (command_.table != "filter" && command_.table != "nat" && command_.table != "mangle" &&
       command_.table != "raw") {
@@ -465,20 +355,6 @@ void Parser::ParseAddresses() {
   if ((sources_.size() > 1 || destinations_.size() > 1) &&
       (ip_.source.invert || ip_.destination.invert)) {
     Fail("! not allowed with multiple source or destination IP addresses");
-  }
-}
-
-// An option is legal if any of the commands takes it.
-void Parser::CheckOptionsOfVerbs() const {
-  for (const char option : kOptionOrder) {
-    if (!Has(option)) continue;
-    bool refused = false;
-    bool taken = false;
-    for (size_t bit = 0; bit < std::size(kRefused); ++bit) {
-      if ((command_.verbs & (1U << bit)) == 0) continue;
-      (kRefused[bit].find(option) == std::string_view::npos ? taken : refused) = true;
-    }
-    if (refused && !taken) Fail("Illegal option `-{}' with this command", option);
   }
 }
 

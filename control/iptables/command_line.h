@@ -60,9 +60,6 @@ struct Finished {
   std::string output;
 };
 
-// "1.8.9 (postern)".
-extern const char kVersion[];
-
 // Throws Problem or Finished.
 ParsedCommand ParseCommandLine(const CommandContext& context, std::vector<std::string> words);
 

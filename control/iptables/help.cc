@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "control/iptables/command_line.h"
-
 namespace postern::control::iptables {
+
+const char kVersion[] = "1.8.9 (postern)";
+
 namespace {
 
 constexpr char kCommands[] = R"(Commands:

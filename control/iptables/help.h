@@ -1,4 +1,4 @@
-// What -h prints.
+// What -h and -V print.
 #pragma once
 
 #include <string>
@@ -6,6 +6,9 @@
 #include "dataplane/net/address.h"
 
 namespace postern::control::iptables {
+
+// "1.8.9 (postern)".
+extern const char kVersion[];
 
 std::string HelpText(const std::string& program, net::Family family);
 std::string RestoreHelpText(const std::string& program);

@@ -5,6 +5,7 @@
 
 #include "control/iptables/command_line.h"
 #include "control/iptables/editor.h"
+#include "control/iptables/help.h"
 #include "control/iptables/printer.h"
 #include "control/iptables/restore_run.h"
 #include "control/iptables/rule_builder.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "control/iptables/extension_help.h"
 #include "control/iptables/problem.h"
 #include "control/iptables/registry.h"
 
@@ -166,6 +167,18 @@ void RuleBuilder::CheckOptions() const {
     target_extension_->Check(target_given_);
     CheckTable(*target_extension_, target_given_);
   }
+}
+
+std::string RuleBuilder::Help() {
+  if (matches_.empty()) LoadProtocolMatch(true);
+  std::string text;
+  if (target_extension_ != nullptr) {
+    text += TargetHelp(target_extension_->name(), context_.family);
+  }
+  for (const Instance& instance : matches_) {
+    text += MatchHelp(instance.extension->name(), context_.family);
+  }
+  return text;
 }
 
 void RuleBuilder::Finish(rules::Rule* rule) const {

@@ -29,6 +29,9 @@ class RuleBuilder {
   bool Option(int value, bool invert, bool numeric);
 
   void CheckOptions() const;
+  // What -h says about the extensions that the command has named so far; with -p and no -m, about
+  // the protocol's.
+  std::string Help();
   // "" where there is none.
   const std::string& target_name() const { return target_name_; }
   // `rule` receives matches and target.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "control/iptables/extension_help.h"
+#include "control/iptables/merge.h"
 #include "control/iptables/problem.h"
 #include "control/iptables/registry.h"
 
@@ -184,6 +185,7 @@ std::string RuleBuilder::Help() {
 void RuleBuilder::Finish(rules::Rule* rule) const {
   rule->matches.clear();
   for (const Instance& instance : matches_) rule->matches.push_back(instance.match);
+  MergePortMatches(&rule->matches);
   rule->target = target_;
 }
 

@@ -108,6 +108,7 @@ net::Status Daemon::StartDataplane() {
   }
   engine.warn = [](const std::string& warning) { spdlog::warn("{}", warning); };
   engine.conntrack_capacity = options.conntrack_capacity;
+  engine.hash_seed = RandomSeed();
   // Twice the routes of the configuration: addresses, subnets and broadcasts come on top.
   engine.make_fib = [routes = config_.routes.size()] {
     return dpdk::MakeRteFib(static_cast<uint32_t>(2 * routes + kSpareRoutes));

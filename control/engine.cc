@@ -125,6 +125,8 @@ void Engine::Publish(const rules::Model& model, const Config& config, const Sysc
   inputs.routes = std::move(routes);
   inputs.make_fib = options_.make_fib;
   inputs.fast_path = options_.fast_path;
+  inputs.conntrack_capacity = options_.conntrack_capacity;
+  inputs.hash_seed = options_.hash_seed;
   auto next = BuildSnapshot(inputs);
   const std::shared_ptr<const rules::RuleSet> rules = next->rules;
 

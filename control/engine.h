@@ -10,6 +10,9 @@
 // publication the old snapshot comes back with its final counts, which go to the same rules of the
 // new one.
 //
+// Connections refer to what rule sets share (connlimit's counts), which is the engine's: when the
+// engine goes, the data plane must have stopped, and mustn't end connections one by one any more.
+//
 // Threads: the control thread only.
 #pragma once
 
@@ -36,6 +39,8 @@ class Engine : public Firewall {
     // The most connections that the data plane has room for; 0: no limit. nf_conntrack_max can't
     // be set beyond it while the daemon runs.
     uint32_t conntrack_capacity = 0;
+    // Begins the hashes of the rule sets over addresses; random where strangers send packets.
+    uint64_t hash_seed = 0;
     bool fast_path = true;  // false: every packet walks the rules (DESIGN.md section 4)
   };
   Engine(Config config, pipeline::Dataplane* dataplane, Options options);

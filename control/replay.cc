@@ -275,6 +275,7 @@ net::Status Replay(const ReplayOptions& options) {
                                    &recorder);
   Engine::Options engine_options;
   engine_options.fast_path = options.fast_path;
+  engine_options.hash_seed = options.seed;
   Engine engine(*config, &datapath, std::move(engine_options));
   engine.Start(std::move(*model));
   net::Status done = Run(options, &*sources, &recorder, &engine, &datapath);

@@ -1,5 +1,6 @@
 #include "control/snapshot_builder.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace postern::control {
@@ -55,15 +56,24 @@ std::vector<route::PortConfig> MakePortConfigs(const Config& config,
   return ports;
 }
 
+rules::RuleSet::Options MakeRuleSetOptions(const SnapshotInputs& inputs) {
+  const Sysctls& sysctls = inputs.sysctls != nullptr ? *inputs.sysctls : inputs.config->sysctls;
+  rules::RuleSet::Options options;
+  options.port_names = inputs.config->PortNames();
+  options.generation = inputs.generation;
+  // As many sources as connections: what can be set later is reserved now.
+  options.connlimit_keys = std::max(sysctls.conntrack.max, inputs.conntrack_capacity);
+  options.hash_seed = inputs.hash_seed;
+  return options;
+}
+
 std::unique_ptr<pipeline::Snapshot> BuildSnapshot(const SnapshotInputs& inputs) {
   const Config& config = *inputs.config;
   auto snapshot = std::make_unique<pipeline::Snapshot>();
   snapshot->generation = inputs.generation;
 
-  rules::RuleSet::Options options;
-  options.port_names = config.PortNames();
-  options.generation = inputs.generation;
-  snapshot->rules = rules::RuleSet::Compile(*inputs.model, options, inputs.shared, inputs.previous);
+  snapshot->rules = rules::RuleSet::Compile(*inputs.model, MakeRuleSetOptions(inputs),
+                                            inputs.shared, inputs.previous);
   MakeWorkerRules(inputs.workers, snapshot.get());
 
   snapshot->routes = inputs.routes != nullptr ? inputs.routes : MakeRoutes(inputs);

@@ -39,8 +39,12 @@ struct SnapshotInputs {
   // Makes an empty FIB; empty, or where it gives null for lack of memory: route::MakeTrieFib.
   std::function<std::unique_ptr<route::Fib>()> make_fib;
   bool fast_path = true;
+  // The most connections that the data plane has room for; 0: nf_conntrack_max of `sysctls`.
+  uint32_t conntrack_capacity = 0;
+  uint64_t hash_seed = 0;  // random where strangers send packets
 };
 
+rules::RuleSet::Options MakeRuleSetOptions(const SnapshotInputs& inputs);
 std::unique_ptr<pipeline::Snapshot> BuildSnapshot(const SnapshotInputs& inputs);
 
 // A snapshot that differs from `current` only in its sysctls: same rules and routes. Its

@@ -127,7 +127,8 @@ class RuleSet {
   struct Options {
     std::vector<std::string> port_names;  // by PortId
     uint32_t generation = 1;
-    // Addresses that one connlimit rule can count at a time; nf_conntrack_max is always enough.
+    // Addresses that one connlimit rule can count at a time. nf_conntrack_max is enough, unless the
+    // rule meets replies too: then a connection may count for two.
     uint32_t connlimit_keys = 1U << 18;
     // Random in the daemon: hashes over addresses that a sender chooses begin with it.
     uint64_t hash_seed = 0;

@@ -199,5 +199,21 @@ TEST_F(EngineTest, WarnsOnceOfInterfacesThatNoPortHas) {
                                                 "never matches"});
 }
 
+TEST(MakeRuleSetOptions, ReservesForAsManySourcesAsConnections) {
+  Config config;
+  Sysctls sysctls;
+  SnapshotInputs inputs;
+  inputs.config = &config;
+  inputs.hash_seed = 77;
+  config.sysctls.conntrack.max = 1000;
+  EXPECT_EQ(MakeRuleSetOptions(inputs).connlimit_keys, 1000U) << "the configuration's";
+  sysctls.conntrack.max = 3000;
+  inputs.sysctls = &sysctls;
+  EXPECT_EQ(MakeRuleSetOptions(inputs).connlimit_keys, 3000U) << "as set since";
+  inputs.conntrack_capacity = 5000;
+  EXPECT_EQ(MakeRuleSetOptions(inputs).connlimit_keys, 5000U) << "what may be set later";
+  EXPECT_EQ(MakeRuleSetOptions(inputs).hash_seed, 77U);
+}
+
 }  // namespace
 }  // namespace postern::control

@@ -239,14 +239,17 @@ TEST(Pipeline, TwoWorkersNeverGiveOneTranslatedTupleTwice) {
       To("wan0", MakeRule(rules::SnatTarget{RangeTo("203.0.113.2", 5000)}))};
   world.Publish();
   size_t sent = 0;
-  for (uint16_t port = 20000; port < 20032; ++port) {
-    sent += world.Send(kLan, Packet().Ipv4(kClient, kServer).Udp(port, 9), kStart).size();
+  // Several servers, so that the first to come is once the answers' owner and once the other.
+  for (uint16_t i = 0; i < 128; ++i) {
+    const std::string server = "198.51.100." + std::to_string(1 + i / 8);
+    const auto port = static_cast<uint16_t>(20000 + i);
+    sent += world.Send(kLan, Packet().Ipv4(kClient, server).Udp(port, 9), kStart).size();
   }
-  EXPECT_EQ(sent, 1U);
+  EXPECT_EQ(sent, 16U);
   EXPECT_EQ(std::count(world.output.drops.begin(), world.output.drops.end(),
                        net::DropReason::kNatExhausted),
-            31);
-  EXPECT_EQ(world.engine().conntrack_entries(), 1U);
+            112);
+  EXPECT_EQ(world.engine().conntrack_entries(), 16U);
   EXPECT_EQ(world.engine().buffers_in_use(), 0U);
 }
 

@@ -12,8 +12,10 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <utility>
 
 #include "control/protocol.h"
@@ -23,34 +25,53 @@ namespace postern::control {
 namespace asio = boost::asio;
 using boost::system::error_code;
 using Protocol = asio::local::stream_protocol;
+using Clock = std::chrono::steady_clock;
 
 // What sessions share; outlives the server for those that are still open.
 struct Server::Shared {
   static constexpr size_t kMaxSessions = 128;
+  // So long a session may be idle although others wait for its place.
+  static constexpr std::chrono::seconds kIdle{5};
+  // Closes one that may go; false where all are busy.
+  bool MakeRoom();
+
   asio::io_context* context;
   Starter starter;
-  size_t sessions = 0;
-  size_t input_bytes = 0;  // standard input held for all sessions
+  std::set<Session*> sessions;  // that are open
+  size_t input_bytes = 0;       // standard input held for all sessions
 };
 
 class Server::Session : public std::enable_shared_from_this<Session> {
  public:
   Session(Protocol::socket socket, std::shared_ptr<Shared> shared)
       : socket_(std::move(socket)), shared_(std::move(shared)) {
-    ++shared_->sessions;
+    shared_->sessions.insert(this);
   }
   ~Session() {
-    --shared_->sessions;
+    shared_->sessions.erase(this);
     ReleaseInput();
   }
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
   void Start() {
-    if (shared_->sessions > Shared::kMaxSessions) {
+    if (shared_->sessions.size() > Shared::kMaxSessions && !shared_->MakeRoom()) {
+      surplus_ = true;
       Refuse("too many clients at once");
     }
     Read();
+  }
+
+  // Has all that it will get, and only keeps the connection.
+  bool done() const { return answered_ && !writing_ && outbox_.empty(); }
+  Clock::time_point last_progress() const { return last_progress_; }
+
+  void Finish() {
+    closed_ = true;
+    shared_->sessions.erase(this);
+    command_.reset();
+    error_code ignored;
+    socket_.close(ignored);
   }
 
  private:
@@ -66,6 +87,7 @@ class Server::Session : public std::enable_shared_from_this<Session> {
       Finish();
       return;
     }
+    last_progress_ = Clock::now();
     // After the answer's end, or a refusal, what still comes is of no interest.
     if (!answered_) {
       decoder_.Feed({input_.data(), size});
@@ -185,8 +207,11 @@ class Server::Session : public std::enable_shared_from_this<Session> {
 
   void AfterWrite() {
     if (closed_ || writing_) return;
+    last_progress_ = Clock::now();
     if (!outbox_.empty()) {
       Write();
+    } else if (surplus_) {
+      Finish();
     } else if (answered_) {
       // The client closes when it has read the exit status; what it still sends is drained until
       // then, because closing over unread bytes would take the answer from it.
@@ -195,13 +220,6 @@ class Server::Session : public std::enable_shared_from_this<Session> {
     } else if (command_) {
       Continue();
     }
-  }
-
-  void Finish() {
-    closed_ = true;
-    command_.reset();
-    error_code ignored;
-    socket_.close(ignored);
   }
 
   Protocol::socket socket_;
@@ -213,21 +231,37 @@ class Server::Session : public std::enable_shared_from_this<Session> {
   std::string outbox_;          // to be written
   std::string writing_buffer_;  // being written
   size_t held_input_ = 0;
+  Clock::time_point last_progress_ = Clock::now();
   bool running_ = false;   // kRun came
   bool answered_ = false;  // the exit status is in the outbox or gone
   bool writing_ = false;
   bool closed_ = false;
+  bool surplus_ = false;  // one too many: closed as soon as it has been told
 };
 
+bool Server::Shared::MakeRoom() {
+  Session* oldest = nullptr;
+  for (Session* session : sessions) {
+    if (session->done()) {
+      session->Finish();
+      return true;
+    }
+    if (oldest == nullptr || session->last_progress() < oldest->last_progress()) oldest = session;
+  }
+  if (oldest == nullptr || Clock::now() - oldest->last_progress() < kIdle) return false;
+  oldest->Finish();
+  return true;
+}
+
 Server::Server(asio::io_context* context, Starter starter)
-    : acceptor_(*context), shared_(std::make_shared<Shared>()) {
+    : acceptor_(*context), retry_(*context), shared_(std::make_shared<Shared>()) {
   shared_->context = context;
   shared_->starter = std::move(starter);
 }
 
 Server::~Server() { Close(); }
 
-size_t Server::sessions() const { return shared_->sessions; }
+size_t Server::sessions() const { return shared_->sessions.size(); }
 
 namespace {
 
@@ -287,8 +321,16 @@ net::Status Server::Open(const std::string& path) {
 void Server::Accept() {
   acceptor_.async_accept([this](error_code error, Protocol::socket socket) {
     if (error == asio::error::operation_aborted) return;
-    if (!error) std::make_shared<Session>(std::move(socket), shared_)->Start();
-    if (acceptor_.is_open()) Accept();
+    if (!error) {
+      std::make_shared<Session>(std::move(socket), shared_)->Start();
+      if (acceptor_.is_open()) Accept();
+      return;
+    }
+    // No descriptor is free, say: trying at once would only spin.
+    retry_.expires_after(std::chrono::milliseconds(100));
+    retry_.async_wait([this](error_code stopped) {
+      if (!stopped && acceptor_.is_open()) Accept();
+    });
   });
 }
 
@@ -296,6 +338,7 @@ void Server::Close() {
   if (!acceptor_.is_open()) return;
   error_code ignored;
   acceptor_.close(ignored);
+  retry_.cancel();
   if (!path_.empty()) unlink(path_.c_str());
   path_.clear();
 }

@@ -6,11 +6,13 @@
 // removes the socket.
 //
 // Threads: everything runs on the io_context's one thread, the control thread. A client that
-// doesn't read stops only its own command; a client that is gone ends it.
+// doesn't read stops only its own command; a client that is gone ends it. When as many clients are
+// there as may be, the one that has done nothing for the longest makes room.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
 #include <string>
@@ -40,6 +42,7 @@ class Server {
   void Accept();
 
   boost::asio::local::stream_protocol::acceptor acceptor_;
+  boost::asio::steady_timer retry_;
   std::shared_ptr<Shared> shared_;
   std::string path_;
 };

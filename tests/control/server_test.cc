@@ -13,7 +13,9 @@
 #include <chrono>
 #include <cstring>
 #include <future>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "control/protocol.h"
 #include "tests/control/folder.h"
@@ -192,6 +194,21 @@ TEST_F(ServerTest, TwentyClientsAtOnce) {
   for (int i = 0; i < 20; ++i) {
     EXPECT_EQ(answers[static_cast<size_t>(i)].get().out, "<" + std::to_string(i) + ">");
   }
+}
+
+// Clients that have their answer and never close leave room for others; those that still may say
+// something do not, but they are told.
+TEST_F(ServerTest, ClientsThatStayLockNobodyOut) {
+  std::vector<std::unique_ptr<Client>> staying;
+  for (int i = 0; i < 200; ++i) {
+    staying.push_back(std::make_unique<Client>(path_));
+    staying.back()->Request({"echo", "x"});
+    ASSERT_EQ(staying.back()->Read().out, "<x>") << i;
+  }
+  std::vector<std::unique_ptr<Client>> silent;
+  for (int i = 0; i < 128; ++i) silent.push_back(std::make_unique<Client>(path_));
+  Client surplus(path_);
+  EXPECT_EQ(surplus.Read().error, "postern: too many clients at once\n");
 }
 
 TEST_F(ServerTest, SenselessRequestsGetASentence) {

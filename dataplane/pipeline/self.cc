@@ -51,6 +51,31 @@ RejectCode CodeOf(rules::RejectWith with) {
   return {net::kIcmpUnreachable, 3};
 }
 
+// nf_reject_verify_csum: what has no sum of its own kind is taken to be a plain one's complement
+// sum over the whole payload (IPv6: and the pseudo header), whatever its protocol.
+bool ChecksumLooksRight(const net::Packet& packet) {
+  const net::ParsedPacket& ip = packet.ip;
+  const bool v4 = ip.family == Family::kIpv4;
+  switch (ip.protocol) {
+    case net::kProtoGre:
+    case net::kProtoAh:
+    case net::kProtoEsp:
+    case net::kProtoSctp:
+    case net::kProtoUdpLite:
+    case net::kProtoDccp:
+      return true;
+    case net::kProtoTcp:
+    case net::kProtoUdp:
+      return net::TransportChecksumValid(packet);
+    default:
+      break;
+  }
+  const uint32_t initial =
+      v4 ? 0
+         : net::PseudoHeaderSum(ip.family, ip.source, ip.destination, ip.protocol, ip.L4Length());
+  return net::OnesSum(packet.L4(), ip.L4Length(), initial) == 0xffff;
+}
+
 // RFC 1191 and RFC 8201 depend on these: Linux never limits them.
 bool IsPathMtuError(Family family, const route::IcmpError& what) {
   return family == Family::kIpv4 ? what.type == net::kIcmpUnreachable && what.code == 4
@@ -67,7 +92,7 @@ void Pipeline::Impl::Reject(Flight& f, net::Hook hook, rules::RejectWith with) {
     return;
   }
   // nf_send_unreach: a packet with a bad checksum isn't answered.
-  if (!f.packet->checksum_verified && !net::TransportChecksumValid(*f.packet)) return;
+  if (!f.packet->checksum_verified && !ChecksumLooksRight(*f.packet)) return;
   const RejectCode code = CodeOf(with);
   SendError(f, {code.type, code.code, 0});
 }

@@ -194,8 +194,12 @@ std::vector<RestoreFailure> Restorer::Run(std::string_view text) {
     std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     ++line_;
+    // The original reads C strings. A line that begins with the end of one isn't an empty line: a
+    // file of zeros, as a crash may leave, is no rule set that accepts everything.
+    const bool nothing = line.starts_with('\0');
     line = line.substr(0, line.find('\0'));
     try {
+      if (nothing) Refuse("");
       ReadLine(line);
     } catch (Problem& problem) {
       Note(line_, std::move(problem));

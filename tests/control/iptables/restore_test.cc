@@ -62,6 +62,11 @@ TEST(Restore, NamesFileAndLineOfEveryError) {
             (Errors{"rules.v4:1: iptables-restore: line 1 table name 'foo' invalid"}));
 }
 
+TEST(Restore, ZerosAreNotAnEmptyFile) {
+  EXPECT_EQ(ErrorsOf(std::string(4096, '\0')), (Errors{"rules.v4:1: not a table, chain or rule"}));
+  EXPECT_FALSE(ErrorsOf(std::string("*filter\n\0\nCOMMIT\n", 17)).empty());
+}
+
 TEST(Restore, LeavesTheModelAloneOnErrors) {
   FakeFirewall firewall;
   Type(&firewall, "iptables", "-A INPUT -s 192.0.2.1");

@@ -122,6 +122,26 @@ def work(seeds, end, options, to_shrink, reports):
         reports.put((None, figures))
 
 
+def differs_again(seed, options):
+    """Whether a difference stays when the scenario is played twice more with nothing else going on. Postern's
+    side depends on nothing but the packets and their times, so what goes away is the kernel's timing."""
+    comparison = comparisons.Comparison(options.postern, options.extra.split(),
+                                        comparisons.ARRANGEMENTS if options.arrangements else ())
+    return all(differences_of(seed, comparison, options, multiprocessing.Value("i", 0))
+               for _ in range(2))
+
+
+def read_open(path):
+    """Seeds whose difference is known and not mended yet: {seed: what}. They are compared and shown, but
+    don't count as passed or failed."""
+    known = {}
+    for line in path.read_text().splitlines() if path else ():
+        seed, _, what = line.partition(" ")
+        if seed.isdigit():
+            known[int(seed)] = what.strip()
+    return known
+
+
 def compare_seeds(seeds, options):
     """`seeds`: a range, or the first of an endless row that --seconds ends."""
     end = time.monotonic() + options.seconds if options.seconds else float("inf")
@@ -134,7 +154,8 @@ def compare_seeds(seeds, options):
         workers.append(multiprocessing.Process(target=work,
                                                args=(mine, end, options, to_shrink, reports)))
         workers[-1].start()
-    figures, failed, running = collections.Counter(), 0, options.jobs
+    figures, failed, still_open, running = collections.Counter(), 0, 0, options.jobs
+    suspects = {}
     while running:
         try:
             seed, found = reports.get(timeout=1)
@@ -147,11 +168,24 @@ def compare_seeds(seeds, options):
             figures.update(found)
             failed += not found
             continue
-        failed += 1
-        print(f"FAIL seed {seed}: {len(found)} differences")
-        print("\n".join(f"    {line}" for text in found[:20] for line in text.splitlines()), flush=True)
+        if seed in options.open:
+            still_open += 1
+            print(f"OPEN seed {seed}: {options.open[seed]}", flush=True)
+            continue
+        suspects[seed] = found
+    varying = 0
+    for seed, found in sorted(suspects.items()):
+        if differs_again(seed, options):
+            failed += 1
+            print(f"FAIL seed {seed}: {len(found)} differences")
+            print("\n".join(f"    {line}" for text in found[:20] for line in text.splitlines()),
+                  flush=True)
+        else:
+            varying += 1
+            print(f"VARIES seed {seed}: the same packets agree when they are sent again", flush=True)
     failed += running
-    passed = max(0, figures["rule sets"] - failed)
+    passed = max(0, figures["rule sets"] - failed - still_open - varying)
+    print(f"known differences that are open: {still_open}")
     print(f"figures: {comparisons.summary(figures)}; kernel {oracle.Kernel.release()}")
     print(f"differential seeds: {passed} passed, {failed} failed")
     return 1 if failed or not passed else 0
@@ -174,6 +208,8 @@ def main():
     parser.add_argument("--record", nargs="*", metavar="NAME")
     parser.add_argument("--cases", nargs="*", metavar="NAME")
     parser.add_argument("--seeds", metavar="FIRST-LAST")
+    parser.add_argument("--open", type=pathlib.Path, metavar="FILE",
+                        help="seeds whose differences are known and open")
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--from", dest="first", type=int, default=None)
     parser.add_argument("--arrangements", action="store_true")
@@ -185,6 +221,7 @@ def main():
     parser.add_argument("--extra", default="", help="more options for `postern replay`")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
+    options.open = read_open(options.open)
     missing = sides.root_missing()
     if missing:
         print(f"skipped: {missing}")

@@ -148,13 +148,13 @@ def compare_seeds(seeds, options):
     reports = multiprocessing.Queue()
     to_shrink = multiprocessing.Value("i", options.most)
     workers = []
-    for job in range(options.jobs):
-        mine = seeds[job::options.jobs] if isinstance(seeds, range) else \
-            itertools.count(seeds + job, options.jobs)
+    jobs = min(options.jobs, len(seeds)) if isinstance(seeds, range) else options.jobs
+    for job in range(jobs):
+        mine = seeds[job::jobs] if isinstance(seeds, range) else itertools.count(seeds + job, jobs)
         workers.append(multiprocessing.Process(target=work,
                                                args=(mine, end, options, to_shrink, reports)))
         workers[-1].start()
-    figures, failed, still_open, running = collections.Counter(), 0, 0, options.jobs
+    figures, failed, still_open, running = collections.Counter(), 0, 0, jobs
     suspects = {}
     while running:
         try:

@@ -20,6 +20,7 @@ int Main(const std::vector<std::string>& words) {
   const std::string name = std::filesystem::path(words.empty() ? "" : words[0]).filename();
   if (IsToolName(name)) {
     call.command = name;
+    call.by_link = true;
     call.arguments.assign(words.begin() + 1, words.end());
     return RunTool(call);
   }

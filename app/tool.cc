@@ -13,11 +13,11 @@
 #include <string_view>
 
 #include "app/replay_tool.h"
+#include "app/sysctl_tool.h"
 #include "control/client.h"
 #include "control/iptables/tool_options.h"
 #include "control/rule_files.h"
 #include "control/suggest.h"
-#include "control/sysctl_command.h"
 
 namespace postern::app {
 namespace {
@@ -48,7 +48,7 @@ constexpr auto kCommands = std::to_array<Entry>({
 });
 constexpr auto kLinks = std::to_array<std::string_view>(
     {"conntrack", "ip6tables", "ip6tables-restore", "ip6tables-save", "ipset", "iptables",
-     "iptables-restore", "iptables-save"});
+     "iptables-restore", "iptables-save", "sysctl"});
 
 int Check(const std::vector<std::string>& arguments) {
   std::string file(kDefaultConfig);
@@ -122,30 +122,19 @@ bool RedirectOutput(const std::string& file) {
 // the command reads, -1 for none. False after a sentence about a file that can't be opened.
 bool OpenFiles(const std::string& command, const std::vector<std::string>& arguments, int* input) {
   *input = -1;
-  std::string file;
-  if (command == "sysctl") {
-    file = control::SysctlFile(arguments);
-    if (file.empty()) return true;
-    if (file == "-") file.clear();
-  } else {
-    const control::iptables::CommandFiles files = control::iptables::FilesOf(command, arguments);
-    for (const std::string& output : files.outputs) {
-      if (!RedirectOutput(output)) return false;
-    }
-    if (!files.reads_input) return true;
-    file = files.input;
+  const control::iptables::CommandFiles files = control::iptables::FilesOf(command, arguments);
+  for (const std::string& output : files.outputs) {
+    if (!RedirectOutput(output)) return false;
   }
+  if (!files.reads_input) return true;
+  const std::string& file = files.input;
   if (file.empty()) {
     *input = STDIN_FILENO;
     return true;
   }
   *input = open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (*input >= 0) return true;
-  if (command == "sysctl") {
-    fmt::print(stderr, "sysctl: cannot open \"{}\": {}\n", file, std::strerror(errno));
-  } else {
-    fmt::print(stderr, "Can't open {}: {}\n", file, std::strerror(errno));
-  }
+  fmt::print(stderr, "Can't open {}: {}\n", file, std::strerror(errno));
   return false;
 }
 
@@ -189,6 +178,7 @@ std::string ToolHelp() {
 int RunTool(const ToolCall& call) {
   if (call.command == "check") return Check(call.arguments);
   if (call.command == "env") return Env(call);
+  if (call.command == "sysctl") return RunSysctlTool(call);
   if (call.command == "replay") return RunReplay(call.arguments);
   if (call.command == "ipset") {
     fmt::print(stderr, "ipset: Postern doesn't have sets yet\n");

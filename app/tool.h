@@ -10,6 +10,7 @@ struct ToolCall {
   std::string socket;  // --socket, or ""
   std::string command;
   std::vector<std::string> arguments;
+  bool by_link = false;  // called by the command's own name
 };
 
 // Runs a command and returns its exit status.

@@ -80,6 +80,10 @@ bool WriteAll(int fd, std::string_view bytes) {
   return true;
 }
 
+bool Give(const std::function<bool(std::string_view)>& sink, int fd, std::string_view bytes) {
+  return sink ? sink(bytes) : WriteAll(fd, bytes);
+}
+
 bool SendInput(int fd, Connection* connection) {
   std::array<char, 65536> piece;
   for (;;) {
@@ -92,6 +96,10 @@ bool SendInput(int fd, Connection* connection) {
   }
 }
 
+const std::string& Name(const ClientRequest& request) {
+  return request.called.empty() ? request.program : request.called;
+}
+
 int Answer(const ClientRequest& request, Connection* connection) {
   FrameDecoder decoder;
   while (const auto bytes = connection->Receive()) {
@@ -100,10 +108,10 @@ int Answer(const ClientRequest& request, Connection* connection) {
       switch (frame->kind) {
         case FrameKind::kOut:
           // Nobody reads any more, as in `conntrack -L | head`: as the original, quietly.
-          if (!WriteAll(STDOUT_FILENO, frame->payload)) return 128 + SIGPIPE;
+          if (!Give(request.out, STDOUT_FILENO, frame->payload)) return 128 + SIGPIPE;
           break;
         case FrameKind::kError:
-          WriteAll(STDERR_FILENO, frame->payload);
+          Give(request.error, STDERR_FILENO, frame->payload);
           break;
         case FrameKind::kExit:
           return frame->payload.empty() ? kNoDaemon : static_cast<uint8_t>(frame->payload[0]);
@@ -114,7 +122,7 @@ int Answer(const ClientRequest& request, Connection* connection) {
     if (decoder.broken()) break;
   }
   fmt::print(stderr, "{}: the daemon closed the connection before its answer was whole\n",
-             request.program);
+             Name(request));
   return kNoDaemon;
 }
 
@@ -131,7 +139,7 @@ int RunClient(const ClientRequest& request) {
   Connection connection(request.socket_path);
   if (!connection.connected()) {
     const int reason = errno;
-    fmt::print(stderr, "{}: posternd can't be reached on {}: {}\n", request.program,
+    fmt::print(stderr, "{}: posternd can't be reached on {}: {}\n", Name(request),
                request.socket_path, std::strerror(reason));
     if (reason == ENOENT || reason == ECONNREFUSED) {
       fmt::print(stderr,
@@ -146,7 +154,7 @@ int RunClient(const ClientRequest& request) {
   all.insert(all.end(), request.arguments.begin(), request.arguments.end());
   const std::string arguments = EncodeArguments(all);
   if (arguments.size() > kMaxFramePayload) {
-    fmt::print(stderr, "{}: the arguments are longer than {} kB\n", request.program,
+    fmt::print(stderr, "{}: the arguments are longer than {} kB\n", Name(request),
                kMaxFramePayload >> 10);
     return 2;
   }

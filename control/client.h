@@ -1,7 +1,9 @@
 // The tool's side of the control socket.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace postern::control {
@@ -9,12 +11,16 @@ namespace postern::control {
 struct ClientRequest {
   std::string socket_path;
   std::string program;
+  std::string called;  // its name in sentences; "": `program`
   std::vector<std::string> arguments;
   // Where the command's standard input comes from: a file descriptor, or -1 for none.
   int input = -1;
+  // Where the answer goes; null: standard output and standard error. False: nobody reads any more.
+  std::function<bool(std::string_view)> out;
+  std::function<bool(std::string_view)> error;
 };
 
-// Sends the request, copies the answer to standard output and standard error, and returns the exit
+// Sends the request, copies the answer to where it goes, and returns the exit
 // status of the command; kNoDaemon with a sentence on standard error when the daemon can't be
 // reached or goes away.
 inline constexpr int kNoDaemon = 4;

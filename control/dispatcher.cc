@@ -26,7 +26,7 @@ constexpr auto kPrograms = std::to_array<std::string_view>({
     "reload",
     "save",
     "status",
-    "sysctl",
+    kSysctlValues,
 });
 
 class OneStepCommand : public Command {
@@ -73,8 +73,8 @@ std::unique_ptr<Command> Dispatcher::Start(const CommandIo& io) {
   if (program == "status") {
     return OneStep([engine](const CommandIo& i) { return RunStatus(i, engine); });
   }
-  if (program == "sysctl") {
-    return OneStep([engine](const CommandIo& i) { return RunSysctl(i, engine); });
+  if (program == kSysctlValues) {
+    return OneStep([engine](const CommandIo& i) { return RunSysctlValues(i, engine); });
   }
   if (std::find(kPrograms.begin(), kPrograms.end(), program) != kPrograms.end()) {
     return OneStep([engine](const CommandIo& i) { return iptables::Run(i, engine); });

@@ -5,14 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 
 namespace postern::control {
 namespace {
 
 using ctrack::TcpState;
 
-// Timeouts are kept in jiffies in an int by the kernel; with HZ = 1000 this is the most.
-constexpr uint64_t kMaxTimeout = 2147483;
+// Timeouts are kept in jiffies in an int by the kernel; with Debian's HZ of 250 this is the most.
+constexpr uint64_t kMaxTimeout = 8589934;
 constexpr uint64_t kMaxInt = 2147483647;
 
 #define POSTERN_SYSCTL(name, minimum, maximum, field)                                       \
@@ -40,11 +41,24 @@ const auto kNames = std::to_array<SysctlName>({
     POSTERN_SYSCTL("net.ipv4.ipfrag_time", 0, kMaxTimeout, conntrack.frag_timeout_ipv4),
     POSTERN_SYSCTL("net.ipv6.conf.all.forwarding", 0, 1, forward_ipv6),
     POSTERN_SWITCH("acct", acct),
-    POSTERN_SYSCTL("net.netfilter.nf_conntrack_buckets", 1, kMaxInt, conntrack.buckets),
+    SysctlName{"net.netfilter.nf_conntrack_buckets", 1, kMaxInt,
+               [](const Sysctls& s) -> uint64_t { return s.conntrack.buckets; },
+               [](Sysctls* s, uint64_t v) {
+                 // The kernel's table is made of whole pages.
+                 s->conntrack.buckets = static_cast<uint32_t>((v + 511) / 512 * 512);
+               }},
     POSTERN_SWITCH("checksum", checksum),
+    POSTERN_SYSCTL("net.netfilter.nf_conntrack_events", 0, 2, conntrack_events),
     POSTERN_SYSCTL("net.netfilter.nf_conntrack_expect_max", 1, kMaxInt, conntrack.expect_max),
-    POSTERN_SYSCTL("net.netfilter.nf_conntrack_frag6_high_thresh", 0, kMaxInt,
-                   conntrack.frag_high_thresh),
+    SysctlName{
+        "net.netfilter.nf_conntrack_frag6_high_thresh", 0, kMaxInt,
+        [](const Sysctls& s) -> uint64_t { return s.conntrack.frag_high_thresh; },
+        [](Sysctls* s, uint64_t v) { s->conntrack.frag_high_thresh = static_cast<uint32_t>(v); },
+        [](const Sysctls& s, uint64_t v) { return v >= s.frag6_low_thresh; }},
+    SysctlName{"net.netfilter.nf_conntrack_frag6_low_thresh", 0, kMaxInt,
+               [](const Sysctls& s) -> uint64_t { return s.frag6_low_thresh; },
+               [](Sysctls* s, uint64_t v) { s->frag6_low_thresh = static_cast<uint32_t>(v); },
+               [](const Sysctls& s, uint64_t v) { return v <= s.conntrack.frag_high_thresh; }},
     POSTERN_TIMEOUT("frag6_timeout", frag_timeout_ipv6),
     POSTERN_TIMEOUT("generic_timeout", generic_timeout),
     POSTERN_TIMEOUT("gre_timeout", gre_timeout),
@@ -79,105 +93,89 @@ const auto kNames = std::to_array<SysctlName>({
 // What the kernel's connection tracking has besides: prefixes of names.
 constexpr auto kUnsupported = std::to_array<std::string_view>({
     "net.netfilter.nf_conntrack_dccp_",
-    "net.netfilter.nf_conntrack_events",
-    "net.netfilter.nf_conntrack_frag6_low_thresh",
     "net.netfilter.nf_conntrack_helper",
     "net.netfilter.nf_conntrack_sctp_",
     "net.netfilter.nf_flowtable_",
     "net.netfilter.nf_hooks_lwtunnel",
 });
 
-std::string_view Trim(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n\v\f";
-  const size_t first = text.find_first_not_of(kBlank);
-  if (first == std::string_view::npos) return "";
-  return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
+constexpr std::string_view kBlank = " \t\r\n\v\f";
+
+// The first number of the text, as the kernel reads what is written to a file of /proc/sys: what
+// follows it after a blank doesn't matter.
+std::optional<uint64_t> ParseNumber(std::string_view text) {
+  text = text.substr(std::min(text.find_first_not_of(kBlank), text.size()));
+  text = text.substr(0, text.find_first_of(kBlank));
+  const bool hex = text.starts_with("0x") || text.starts_with("0X");
+  const bool octal = !hex && text.size() > 1 && text[0] == '0';
+  if (hex) text.remove_prefix(2);
+  uint64_t number = 0;
+  const auto [end, code] =
+      std::from_chars(text.data(), text.data() + text.size(), number, hex ? 16 : (octal ? 8 : 10));
+  if (text.empty() || code != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
 }  // namespace
 
 std::span<const SysctlName> SysctlNames() { return kNames; }
 
-std::string NormalizeSysctlName(std::string_view name) {
-  std::string result(name);
-  // sysctl(8): the first separator says which one it is.
-  const size_t first = result.find_first_of("./");
-  if (first != std::string::npos && result[first] == '/') {
-    std::replace(result.begin(), result.end(), '/', '.');
-  }
-  return result;
-}
-
 const SysctlName* FindSysctl(std::string_view name) {
-  const std::string wanted = NormalizeSysctlName(name);
+  const std::string wanted = SysctlDots(name);
   const auto found = std::find_if(kNames.begin(), kNames.end(),
                                   [&](const SysctlName& n) { return n.name == wanted; });
   return found == kNames.end() ? nullptr : &*found;
 }
 
 bool IsUnsupportedSysctl(std::string_view name) {
-  const std::string wanted = NormalizeSysctlName(name);
+  const std::string wanted = SysctlDots(name);
   return std::any_of(kUnsupported.begin(), kUnsupported.end(),
                      [&](std::string_view prefix) { return wanted.starts_with(prefix); });
 }
 
 net::Status SetSysctl(const SysctlName& name, std::string_view value, Sysctls* sysctls) {
-  const std::string_view text = Trim(value);
-  uint64_t number = 0;
-  // The kernel takes 0x and octal forms too.
-  const bool hex = text.starts_with("0x") || text.starts_with("0X");
-  const bool octal = !hex && text.size() > 1 && text[0] == '0';
-  const std::string_view digits = hex ? text.substr(2) : text;
-  const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), number,
-                                           hex ? 16 : (octal ? 8 : 10));
-  if (digits.empty() || code != std::errc() || end != digits.data() + digits.size() ||
-      number < name.minimum || number > name.maximum) {
-    return net::Error{fmt::format("{}: '{}' isn't a number from {} to {}", name.name, text,
+  const std::optional<uint64_t> number = ParseNumber(value);
+  if (!number || *number < name.minimum || *number > name.maximum) {
+    return net::Error{fmt::format("{}: '{}' isn't a number from {} to {}", name.name, value,
                                   name.minimum, name.maximum)};
   }
-  if (name.write == nullptr) return net::Error{fmt::format("{} can only be read", name.name)};
-  name.write(sysctls, number);
+  if (name.allowed != nullptr && !name.allowed(*sysctls, *number)) {
+    return net::Error{fmt::format("{}: {} doesn't suit the other threshold", name.name, *number)};
+  }
+  name.write(sysctls, *number);
   return {};
-}
-
-std::optional<SysctlLine> ParseSysctlLine(std::string_view line) {
-  std::string_view text = Trim(line);
-  if (text.empty() || text[0] == '#' || text[0] == ';') return std::nullopt;
-  SysctlLine result;
-  if (text[0] == '-') {
-    result.ignore_errors = true;
-    text.remove_prefix(1);
-  }
-  const size_t equals = text.find('=');
-  if (equals == std::string_view::npos) {
-    result.valid = false;
-    return result;
-  }
-  result.name = NormalizeSysctlName(Trim(text.substr(0, equals)));
-  result.value = Trim(text.substr(equals + 1));
-  return result;
 }
 
 void ReadSysctlText(std::string_view text, const std::string& file, Sysctls* sysctls,
                     std::vector<std::string>* errors, std::vector<std::string>* warnings) {
-  int number = 0;
-  while (!text.empty()) {
-    ++number;
+  std::vector<SysctlLine> lines;
+  std::vector<int> numbers;
+  for (int number = 1; !text.empty(); ++number) {
     const size_t end = text.find('\n');
-    const auto line = ParseSysctlLine(text.substr(0, end));
+    auto line = ParseSysctlLine(text.substr(0, end));
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (!line || !line->valid) continue;
-    const SysctlName* name = FindSysctl(line->name);
-    if (name == nullptr) {
-      if (IsUnsupportedSysctl(line->name)) {
-        warnings->push_back(fmt::format("{}:{}: {} has no effect: it isn't supported yet", file,
-                                        number, line->name));
+    lines.push_back(std::move(*line));
+    numbers.push_back(number);
+  }
+  const auto set = [&](const SysctlName& name, size_t i) {
+    const net::Status status = SetSysctl(name, lines[i].value, sysctls);
+    if (status || lines[i].ignore_errors) return;
+    errors->push_back(fmt::format("{}:{}: {}", file, numbers[i], status.error()));
+  };
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const SysctlLine& line = lines[i];
+    if (line.exclude) continue;
+    if (IsSysctlGlob(line.path)) {
+      for (const SysctlName& name : kNames) {
+        const std::string path = SysctlPath(name.name);
+        if (MatchesSysctlGlob(line.path, path) && !NamesSysctlPath(lines, path)) set(name, i);
       }
-      continue;
-    }
-    const net::Status status = SetSysctl(*name, line->value, sysctls);
-    if (!status && !line->ignore_errors) {
-      errors->push_back(fmt::format("{}:{}: {}", file, number, status.error()));
+    } else if (const SysctlName* name = FindSysctl(line.path)) {
+      set(*name, i);
+    } else if (IsUnsupportedSysctl(line.path)) {
+      warnings->push_back(fmt::format("{}:{}: {} has no effect: it isn't supported yet", file,
+                                      numbers[i], SysctlDots(line.path)));
     }
   }
 }

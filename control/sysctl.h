@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "control/sysctl_file.h"
 #include "ctrack/settings.h"
 #include "dataplane/net/result.h"
 
@@ -20,50 +21,45 @@ namespace postern::control {
 // What sysctls hold. Postern is a router: forwarding is on unless it is switched off.
 struct Sysctls {
   ctrack::Settings conntrack;
-  bool forward_ipv4 = true;          // net.ipv4.ip_forward
-  bool forward_ipv6 = true;          // net.ipv6.conf.all.forwarding
-  uint8_t reverse_path_filter = 0;   // net.ipv4.conf.all.rp_filter: 0 off, 1 strict, 2 loose
+  bool forward_ipv4 = true;         // net.ipv4.ip_forward
+  bool forward_ipv6 = true;         // net.ipv6.conf.all.forwarding
+  uint8_t reverse_path_filter = 0;  // net.ipv4.conf.all.rp_filter: 0 off, 1 strict, 2 loose
+  uint8_t conntrack_events = 2;     // nf_conntrack_events: shown; who listens gets events
+  // nf_conntrack_frag6_low_thresh: not above the high one, and without effect as in Linux.
+  uint32_t frag6_low_thresh = 3 * 1024 * 1024;
   // net.ipv4.icmp_ratelimit: 0 lifts the limits on ICMP errors; another value means Linux' default.
   uint32_t icmp_ratelimit = 1000;
 };
 
-// One name. `read`: its value; `write`: null for a name that can only be read.
+// One name. `read`: its value; `write`: what the kernel keeps of a value may differ from it;
+// `allowed`: null, or whether the value suits the others.
 struct SysctlName {
   std::string_view name;
   uint64_t minimum;
   uint64_t maximum;
   uint64_t (*read)(const Sysctls&);
   void (*write)(Sysctls*, uint64_t);
+  bool (*allowed)(const Sysctls&, uint64_t) = nullptr;
 };
 
-// All names that are settings, sorted. nf_conntrack_count isn't one of them: it is a state.
+// A state, not a setting; the path of net.netfilter.nf_conntrack_count.
+inline constexpr std::string_view kConntrackCount = "net/netfilter/nf_conntrack_count";
+
+// All names that are settings, sorted.
 std::span<const SysctlName> SysctlNames();
 // "a.b.c" or "a/b/c". Null: not a setting that Postern has.
 const SysctlName* FindSysctl(std::string_view name);
 
-// A name of the kernel's connection tracking that Postern knows but doesn't implement (SCTP's
-// timeouts and the like).
+// A name of the kernel's connection tracking that Postern knows but doesn't implement.
 bool IsUnsupportedSysctl(std::string_view name);
 
-// Parses and sets; the error is a sentence without file and line.
+// Parses as the kernel does (the first number of the text, 0x and 0 for other bases) and sets; the
+// error is a sentence without file and line.
 net::Status SetSysctl(const SysctlName& name, std::string_view value, Sysctls* sysctls);
 
-// Dots for slashes, as sysctl(8) takes both.
-std::string NormalizeSysctlName(std::string_view name);
-
-// The text of a sysctl.conf(5) file: `a.b = c`, `a/b=c`, comments with # or ;, a leading '-' (an
-// error of that line doesn't matter). Takes the names that Postern has and leaves the others alone;
+// The text of a sysctl.conf(5) file. Takes the names that Postern has and leaves the others alone;
 // a bad value is "FILE:LINE: sentence" in *errors, a name that isn't supported yet in *warnings.
 void ReadSysctlText(std::string_view text, const std::string& file, Sysctls* sysctls,
                     std::vector<std::string>* errors, std::vector<std::string>* warnings);
-
-// The assignment on one line of a sysctl file. Nothing for an empty line or a comment.
-struct SysctlLine {
-  std::string name;   // with dots
-  std::string value;  // trimmed
-  bool valid = true;  // false: no '=' in it
-  bool ignore_errors = false;
-};
-std::optional<SysctlLine> ParseSysctlLine(std::string_view line);
 
 }  // namespace postern::control

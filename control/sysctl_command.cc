@@ -1,321 +1,333 @@
 #include "control/sysctl_command.h"
 
 #include <fmt/format.h>
+#include <glob.h>
+#include <regex.h>
+#include <sys/stat.h>
 
-#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
 #include <optional>
-#include <regex>
-#include <sstream>
 
-#include "control/engine.h"
-#include "control/version.h"
+#include "control/sysctl_file.h"
 
 namespace postern::control {
 namespace {
 
-constexpr std::string_view kCount = "net.netfilter.nf_conntrack_count";
-constexpr std::string_view kDefaultFile = "/etc/sysctl.conf";
-constexpr std::string_view kUsage =
-    "\nUsage:\n"
-    " postern sysctl [options] [variable[=value] ...]\n"
-    "\n"
-    "Options:\n"
-    "  -a, --all            display all variables\n"
-    "  -b, --binary         print value without new line\n"
-    "  -e, --ignore         ignore unknown variables errors\n"
-    "  -N, --names          print variable names without values\n"
-    "  -n, --values         print only values of the given variable(s)\n"
-    "  -p, --load[=<file>]  read values from file\n"
-    "  -f                   alias of -p\n"
-    "  -r, --pattern <expression>\n"
-    "                       select setting that match expression\n"
-    "  -q, --quiet          do not echo variable set\n"
-    "  -w, --write          enable writing a value to variable\n"
-    "\n"
-    " -h, --help     display this help and exit\n"
-    " -V, --version  output version information and exit\n";
-
-struct Options {
-  bool all = false;
-  bool write = false;
-  bool values = false;
-  bool names = false;
-  bool binary = false;
-  bool ignore = false;
-  bool quiet = false;
-  bool help = false;
-  bool version = false;
-  std::optional<std::string> load;  // the file
-  std::string pattern;
-  std::vector<std::string> operands;
-  std::string bad;  // the sentence about what can't be understood
+constexpr const char* kDefaultFile = "/etc/sysctl.conf";
+constexpr int kUnknownKey = -1;  // what procps adds up for an empty name
+struct RegexFree {
+  void operator()(regex_t* r) const {
+    regfree(r);
+    delete r;
+  }
 };
-
-// One letter of a bundle; true if it takes the rest of the argument (or the next one).
-bool TakeLetter(char letter, Options* o) {
-  switch (letter) {
-    case 'a':
-    case 'A':
-    case 'X':
-      o->all = true;
-      return false;
-    case 'w':
-      o->write = true;
-      return false;
-    case 'n':
-      o->values = true;
-      return false;
-    case 'N':
-      o->names = true;
-      return false;
-    case 'b':
-      o->binary = o->values = true;
-      return false;
-    case 'e':
-      o->ignore = true;
-      return false;
-    case 'q':
-      o->quiet = true;
-      return false;
-    case 'h':
-    case 'd':
-      o->help = true;
-      return false;
-    case 'V':
-      o->version = true;
-      return false;
-    case 'o':
-    case 'x':
-      return false;
-    case 'p':
-    case 'f':
-    case 'r':
-      return true;
-    default:
-      o->bad = fmt::format("sysctl: invalid option -- '{}'", letter);
-      return false;
-  }
-}
-
-bool TakeLong(const std::string& name, Options* o) {
-  if (name == "--all") return !TakeLetter('a', o);
-  if (name == "--write") return !TakeLetter('w', o);
-  if (name == "--values") return !TakeLetter('n', o);
-  if (name == "--names") return !TakeLetter('N', o);
-  if (name == "--binary") return !TakeLetter('b', o);
-  if (name == "--ignore") return !TakeLetter('e', o);
-  if (name == "--quiet") return !TakeLetter('q', o);
-  if (name == "--help") return !TakeLetter('h', o);
-  if (name == "--version") return !TakeLetter('V', o);
-  return false;
-}
-
-Options ParseArguments(const std::vector<std::string>& arguments) {
-  Options o;
-  for (size_t i = 0; i < arguments.size() && o.bad.empty(); ++i) {
-    const std::string& a = arguments[i];
-    if (a.size() < 2 || a[0] != '-') {
-      o.operands.push_back(a);
-    } else if (a.starts_with("--load")) {
-      o.load = a.starts_with("--load=") ? a.substr(7) : std::string(kDefaultFile);
-    } else if (a == "--pattern" && i + 1 < arguments.size()) {
-      o.pattern = arguments[++i];
-    } else if (a.starts_with("--pattern=")) {
-      o.pattern = a.substr(10);
-    } else if (a.starts_with("--")) {
-      if (!TakeLong(a, &o)) o.bad = fmt::format("sysctl: unrecognized option '{}'", a);
-    } else {
-      for (size_t k = 1; k < a.size() && o.bad.empty(); ++k) {
-        if (!TakeLetter(a[k], &o)) continue;
-        std::string value = a.substr(k + 1);
-        if (a[k] == 'r' && value.empty() && i + 1 < arguments.size()) value = arguments[++i];
-        if (a[k] == 'r') {
-          o.pattern = value;
-        } else {
-          o.load = value;
-        }
-        break;
-      }
-    }
-  }
-  // `-p FILE`: the file is an operand.
-  if (o.load && o.load->empty()) {
-    o.load = o.operands.empty() ? std::string(kDefaultFile) : o.operands[0];
-  }
-  return o;
-}
 
 class Runner {
  public:
-  Runner(const CommandIo& io, SysctlStore* store, const Options& options)
-      : io_(io), store_(store), options_(options) {}
+  Runner(const SysctlOptions& options, SysctlTree* tree, const SysctlIo& io)
+      : options_(options), tree_(tree), io_(io) {
+    if (!options.pattern) return;
+    auto compiled = std::make_unique<regex_t>();
+    // Nothing matches what isn't a regular expression.
+    if (regcomp(compiled.get(), options.pattern->c_str(), REG_EXTENDED | REG_NOSUB) == 0) {
+      pattern_.reset(compiled.release());
+    }
+  }
 
   int Run() {
-    if (options_.load) return Load();
-    if (options_.all) return All();
+    if (options_.system) return LoadSystem();
+    if (options_.all) return ShowFolder("");
+    if (options_.load) return LoadFiles();
+    if (options_.words.empty()) return Refuse("no variables specified");
+    if (options_.names && options_.quiet) return Refuse("options -N and -q cannot coexist");
     int status = 0;
-    for (const std::string& operand : options_.operands) {
-      const bool good = options_.write || operand.find('=') != std::string::npos
-                            ? WriteOperand(operand)
-                            : Show(NormalizeSysctlName(operand));
-      if (!good) status = 1;
+    for (const std::string& word : options_.words) {
+      if (options_.write || word.find('=') != std::string::npos) {
+        const auto line = Parse("command line", 0, word);
+        status |= line ? Write(*line, line->path) : 1;
+      } else {
+        status += Show(word);
+      }
     }
     return status;
   }
 
  private:
-  std::string Missing(const std::string& name) {
-    std::string path = name;
-    std::replace(path.begin(), path.end(), '.', '/');
-    return fmt::format("sysctl: cannot stat /proc/sys/{}: No such file or directory\n", path);
+  void Warn(const std::string& sentence) { io_.error(fmt::format("sysctl: {}\n", sentence)); }
+
+  int Refuse(std::string_view sentence) {
+    Warn(fmt::format("{}\nTry `sysctl --help' for more information.", sentence));
+    return 1;
   }
 
-  void Print(std::string_view name, uint64_t value) {
-    if (options_.names) {
-      io_.out(fmt::format("{}\n", name));
-    } else if (options_.values) {
-      io_.out(fmt::format("{}{}", value, options_.binary ? "" : "\n"));
-    } else {
-      io_.out(fmt::format("{} = {}\n", name, value));
+  static std::string Reason(const SysctlOutcome& outcome) {
+    return outcome.sentence.empty() ? std::strerror(outcome.error) : outcome.sentence;
+  }
+
+  bool Selected(const std::string& text) const {
+    return !options_.pattern ||
+           (pattern_ && regexec(pattern_.get(), text.c_str(), 0, nullptr, 0) == 0);
+  }
+
+  int Missing(const std::string& path) {
+    if (options_.ignore) return 0;
+    Warn(fmt::format("cannot stat /proc/sys/{}: {}", path, std::strerror(ENOENT)));
+    return 1;
+  }
+
+  // The warnings come twice in procps, too: for the path and for the name.
+  void WarnOfRepeatedSeparators(const std::string& name) {
+    const size_t first = name.find_first_of("./");
+    if (first == std::string::npos || name[first] == '/') return;
+    for (size_t i = first; i + 1 < name.size(); ++i) {
+      const auto separator = [](char c) { return c == '.' || c == '/'; };
+      if (!separator(name[i]) || !separator(name[i + 1])) continue;
+      Warn(fmt::format("separators should not be repeated: {}", name.substr(i)));
+      return;
     }
   }
 
-  bool Show(const std::string& name) {
-    if (name == kCount) {
-      Print(name, store_->ConntrackCount());
-      return true;
+  int Show(const std::string& name) {
+    if (name.empty()) {
+      Warn("\"\" is an unknown key");
+      return kUnknownKey;
     }
-    const SysctlName* found = FindSysctl(name);
-    if (found == nullptr) {
-      if (!options_.ignore) io_.error(Missing(name));
-      return options_.ignore;
-    }
-    Print(found->name, found->read(store_->Current()));
-    return true;
-  }
-
-  int All() {
-    std::regex pattern;
-    try {
-      pattern = std::regex(options_.pattern, std::regex::extended);
-    } catch (const std::regex_error&) {
-      io_.error(fmt::format("sysctl: '{}' isn't a regular expression\n", options_.pattern));
-      return 1;
-    }
-    std::vector<std::string_view> names = {kCount};
-    for (const SysctlName& name : SysctlNames()) names.push_back(name.name);
-    std::sort(names.begin(), names.end());
-    for (const std::string_view name : names) {
-      if (std::regex_search(name.begin(), name.end(), pattern)) Show(std::string(name));
+    WarnOfRepeatedSeparators(name);
+    const std::string path = SysctlPath(name);
+    const SysctlNode node = tree_->Find(path);
+    switch (node.kind) {
+      case SysctlKind::kMissing:
+        return Missing(path);
+      case SysctlKind::kDirectory:
+        return ShowFolder(path);
+      case SysctlKind::kFile:
+        return node.readable ? ShowFile(path, SysctlDots(name)) : 0;
     }
     return 0;
   }
 
-  bool Set(const std::string& name, const std::string& value, bool ignore) {
-    const SysctlName* found = FindSysctl(name);
-    if (found == nullptr && name != kCount) {
-      if (!ignore) io_.error(Missing(name));
-      return ignore;
-    }
-    Sysctls next = store_->Current();
-    if (found == nullptr || !SetSysctl(*found, value, &next)) {
-      io_.error(fmt::format("sysctl: setting key \"{}\": Invalid argument\n", name));
-      return ignore;
-    }
-    if (const net::Status status = store_->Change(next); !status) {
-      io_.error(fmt::format("sysctl: setting key \"{}\": {}\n", name, status.error()));
-      return ignore;
-    }
-    if (!options_.quiet) {
-      if (options_.names) {
-        io_.out(fmt::format("{}\n", name));
-      } else {
-        io_.out(options_.values ? fmt::format("{}\n", value)
-                                : fmt::format("{} = {}\n", name, value));
-      }
-    }
-    return true;
-  }
-
-  bool WriteOperand(const std::string& operand) {
-    const auto line = ParseSysctlLine(operand);
-    if (!line || !line->valid || line->name.empty()) {
-      io_.error("sysctl: command line(0): invalid syntax, continuing...\n");
-      return false;
-    }
-    return Set(line->name, line->value, options_.ignore);
-  }
-
-  int Load() {
-    std::istringstream lines(io_.standard_input);
+  int ShowFolder(const std::string& path) {
     int status = 0;
-    int number = 0;
-    for (std::string text; std::getline(lines, text);) {
-      ++number;
-      const auto line = ParseSysctlLine(text);
-      if (!line) continue;
-      if (!line->valid) {
-        io_.error(
-            fmt::format("sysctl: {}({}): invalid syntax, continuing...\n", *options_.load, number));
-        status = 1;
-        continue;
+    for (const std::string& child : tree_->Children(path)) {
+      const std::string below = path.empty() ? child : path + "/" + child;
+      const SysctlNode node = tree_->Find(below);
+      if (node.kind == SysctlKind::kDirectory) {
+        status |= ShowFolder(below);
+      } else if (node.readable) {
+        status |= ShowFile(below, SysctlDots(below));
       }
-      // The rest of the machine's settings isn't Postern's: a file for the whole machine passes.
-      if (FindSysctl(line->name) == nullptr && line->name != kCount) continue;
-      if (!Set(line->name, line->value, options_.ignore || line->ignore_errors)) status = 1;
+      if (status != 0 && gone_) return status;
     }
     return status;
   }
 
-  const CommandIo& io_;
-  SysctlStore* store_;
-  const Options& options_;
-};
+  int ShowFile(const std::string& path, const std::string& name) {
+    if (!Selected(name)) return 0;
+    if (options_.names) {
+      io_.out(name + "\n");
+      return 0;
+    }
+    const SysctlOutcome read = tree_->Read(path);
+    switch (read.error) {
+      case 0:
+        PrintValue(name, read.text);
+        return 0;
+      case EACCES:
+        Warn(fmt::format("permission denied on key '{}'", name));
+        return 1;
+      case EIO:  // stable_secret of net.ipv6 before it is set
+        return 1;
+      case ENOTCONN:  // has been told
+        gone_ = true;
+        return 1;
+      default:
+        Warn(fmt::format("reading key \"{}\": {}", name, Reason(read)));
+        return 1;
+    }
+  }
 
-class EngineStore : public SysctlStore {
- public:
-  explicit EngineStore(Engine* engine) : engine_(engine) {}
-  const Sysctls& Current() const override { return engine_->sysctls(); }
-  uint64_t ConntrackCount() const override { return engine_->dataplane().conntrack_entries(); }
-  net::Status Change(const Sysctls& next) override { return engine_->SetSysctls(next); }
+  void PrintValue(const std::string& name, std::string text) {
+    if (text.empty()) return;
+    if (options_.print_name) {
+      if (!text.ends_with('\n')) text += '\n';
+      io_.out(fmt::format("{} = {}", name, text));
+      return;
+    }
+    if (!options_.print_newline) std::erase(text, '\n');
+    io_.out(text);
+  }
 
- private:
-  Engine* engine_;
+  std::optional<SysctlLine> Parse(const std::string& file, int number, const std::string& text) {
+    auto line = ParseSysctlLine(text);
+    if (!line || !Selected(text.substr(text.find_first_not_of(" \t\r\n\v\f")))) {
+      return std::nullopt;
+    }
+    if (!line->valid) {
+      Warn(fmt::format("{}({}): invalid syntax, continuing...", file, number));
+      return std::nullopt;
+    }
+    WarnOfRepeatedSeparators(line->name);
+    return line;
+  }
+
+  int Write(const SysctlLine& line, const std::string& path) {
+    const SysctlNode node = tree_->Find(path);
+    const std::string name = SysctlDots(path);
+    if (path.empty()) {
+      Warn("Path is not under /proc/sys/: /proc/sys/");
+      return 1;
+    }
+    if (node.kind == SysctlKind::kMissing) return Missing(path);
+    if (node.kind == SysctlKind::kDirectory || !node.writable) {
+      // procps says so, too, and calls it no failure.
+      Warn(fmt::format("setting key \"{}\": {}", name, std::strerror(EINVAL)));
+      return 0;
+    }
+    int status = 0;
+    if (!options_.dry_run) {
+      const SysctlOutcome written = tree_->Write(path, line.value);
+      if (written.error == EACCES || written.error == EPERM || written.error == EROFS) {
+        Warn(fmt::format("permission denied on key \"{}\"{}", name,
+                         line.ignore_errors ? ", ignoring" : ""));
+        if (line.ignore_errors) return 0;
+        status = 1;
+      } else if (written.error != 0) {
+        if (written.error != ENOTCONN) {
+          Warn(fmt::format("setting key \"{}\": {}", name, Reason(written)));
+        }
+        return 1;
+      }
+    }
+    if ((status == 0 && !options_.quiet) || options_.dry_run) PrintWritten(name, line.value);
+    return status;
+  }
+
+  void PrintWritten(const std::string& name, const std::string& value) {
+    if (options_.names) {
+      io_.out(value + "\n");
+    } else if (options_.print_name) {
+      io_.out(fmt::format("{} = {}\n", name, value));
+    } else {
+      io_.out(options_.print_newline ? value + "\n" : value);
+    }
+  }
+
+  // The files that a pattern names; where it names none, it is a name itself.
+  int Preload(const std::string& pattern) {
+    glob_t found{};
+    if (glob(pattern.c_str(), GLOB_NOCHECK | GLOB_BRACE | GLOB_TILDE, nullptr, &found) != 0) {
+      Warn("glob failed");
+      return 1;
+    }
+    const std::vector<std::string> files(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+    globfree(&found);
+    int number = 0;  // goes on from file to file, as procps counts
+    for (const std::string& file : files) {
+      std::FILE* stream = file == "-" ? stdin : std::fopen(file.c_str(), "re");
+      if (stream == nullptr) {
+        Warn(fmt::format("cannot open \"{}\": {}", file, std::strerror(errno)));
+        return 1;
+      }
+      ReadLines(stream, file, &number);
+      if (stream != stdin) std::fclose(stream);
+    }
+    return 0;
+  }
+
+  void ReadLines(std::FILE* stream, const std::string& file, int* number) {
+    char* buffer = nullptr;
+    size_t size = 0;
+    for (ssize_t length = getline(&buffer, &size, stream); length > 0;
+         length = getline(&buffer, &size, stream)) {
+      ++*number;
+      if (auto line = Parse(file, *number, {buffer, static_cast<size_t>(length)})) {
+        lines_.push_back(std::move(*line));
+      }
+    }
+    std::free(buffer);
+  }
+
+  int LoadFiles() {
+    int status = 0;
+    if (options_.file) {
+      status |= Preload(*options_.file);
+    } else if (options_.words.empty()) {
+      status |= Preload(kDefaultFile);
+    }
+    for (const std::string& word : options_.words) status |= Preload(word);
+    return status | WriteLines();
+  }
+
+  int LoadSystem() {
+    constexpr const char* kFolders[] = {"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d",
+                                        "/usr/lib/sysctl.d", "/lib/sysctl.d"};
+    std::map<std::string, std::string> files;  // of one name the first folder's counts
+    for (const char* folder : kFolders) {
+      HostSysctlTree tree(folder);
+      for (const std::string& name : tree.Children("")) {
+        if (name.ends_with(".conf")) files.emplace(name, fmt::format("{}/{}", folder, name));
+      }
+    }
+    int status = 0;
+    const auto load = [&](const std::string& file) {
+      if (!options_.quiet) io_.out(fmt::format("* Applying {} ...\n", file));
+      status |= Preload(file);
+    };
+    for (const auto& [name, file] : files) load(file);
+    struct stat found {};
+    if (stat(kDefaultFile, &found) == 0 && S_ISREG(found.st_mode)) load(kDefaultFile);
+    return status | WriteLines();
+  }
+
+  int WriteLines() {
+    int status = 0;
+    for (const SysctlLine& line : lines_) {
+      if (line.exclude) continue;
+      if (IsSysctlGlob(line.path)) {
+        status |= WriteMatching(line, "");
+      } else if (!tree_->Foreign(line.path)) {
+        status |= Write(line, line.path);
+      }
+    }
+    return status;
+  }
+
+  int WriteMatching(const SysctlLine& line, const std::string& folder) {
+    int status = 0;
+    for (const std::string& child : tree_->Children(folder)) {
+      const std::string path = folder.empty() ? child : folder + "/" + child;
+      if (tree_->Find(path).kind == SysctlKind::kDirectory) {
+        status |= WriteMatching(line, path);
+      } else if (MatchesSysctlGlob(line.path, path) && !NamesSysctlPath(lines_, path)) {
+        status |= Write(line, path);
+      }
+    }
+    return status;
+  }
+
+  const SysctlOptions& options_;
+  SysctlTree* const tree_;
+  const SysctlIo& io_;
+  std::unique_ptr<regex_t, RegexFree> pattern_;
+  std::vector<SysctlLine> lines_;  // of the files
+  bool gone_ = false;              // posternd doesn't answer
 };
 
 }  // namespace
 
-int RunSysctl(const CommandIo& io, SysctlStore* store) {
-  const Options options = ParseArguments(io.arguments);
-  if (!options.bad.empty()) {
-    io.error(options.bad + "\n");
-    io.error(kUsage);
+int RunSysctl(const std::vector<std::string>& arguments, SysctlTree* tree, const SysctlIo& io) {
+  if (arguments.empty()) {
+    io.error(kSysctlUsage);
     return 1;
   }
-  if (options.help) {
-    io.out(kUsage);
-    return 0;
-  }
-  if (options.version) {
-    io.out(fmt::format("sysctl from postern {}\n", Version()));
-    return 0;
-  }
-  if (!options.all && !options.load && options.operands.empty()) {
-    io.error("sysctl: no variables specified\nTry `sysctl --help' for more information.\n");
-    return 1;
-  }
-  return Runner(io, store, options).Run();
-}
-
-int RunSysctl(const CommandIo& io, Engine* engine) {
-  EngineStore store(engine);
-  return RunSysctl(io, &store);
-}
-
-std::string SysctlFile(const std::vector<std::string>& arguments) {
-  const Options options = ParseArguments(arguments);
-  if (!options.bad.empty() || options.help || options.version) return "";
-  return options.load.value_or("");
+  SysctlOptions options;
+  if (const auto status = ParseSysctlArguments(arguments, io, &options)) return *status;
+  if (options.system) options.ignore = true;
+  return Runner(options, tree, io).Run();
 }
 
 }  // namespace postern::control

@@ -1,32 +1,26 @@
-// `postern sysctl`, as sysctl(8) of procps writes and complains.
+// `postern sysctl`, as sysctl(8) of procps 4.0.2 writes and complains. It runs in the tool, which
+// reads files with its caller's rights; posternd only gives and takes values.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "control/command.h"
-#include "control/sysctl.h"
+#include "control/sysctl_options.h"
+#include "control/sysctl_tree.h"
 
 namespace postern::control {
 
 class Engine;
 
-// Where the values are: the engine, or a test.
-class SysctlStore {
- public:
-  virtual ~SysctlStore() = default;
-  virtual const Sysctls& Current() const = 0;
-  // nf_conntrack_count.
-  virtual uint64_t ConntrackCount() const = 0;
-  virtual net::Status Change(const Sysctls& next) = 0;
-};
+// Runs a command line (without the program's name) and returns its exit status.
+int RunSysctl(const std::vector<std::string>& arguments, SysctlTree* tree, const SysctlIo& io);
 
-// `-p FILE` takes the file's text from standard input: the client reads it, with its own rights.
-int RunSysctl(const CommandIo& io, SysctlStore* store);
-int RunSysctl(const CommandIo& io, Engine* engine);
-
-// The file that a sysctl command line names with -p, --load or -f, for the client; "" for none.
-// "-" is standard input.
-std::string SysctlFile(const std::vector<std::string>& arguments);
+// The daemon's side. The program is kSysctlValues; without arguments it prints a line
+// "PATH MODE VALUE" for each name (MODE: rw or ro), with PATH and VALUE it sets one: the exit
+// status is the error's number (errno(3)), standard error has a sentence where there is more to
+// say.
+inline constexpr std::string_view kSysctlValues = "sysctl-values";
+int RunSysctlValues(const CommandIo& io, Engine* engine);
 
 }  // namespace postern::control

@@ -85,9 +85,10 @@ void Complain(const CommandIo& io, const ToolOptions& options, int option) {
             ? fmt::format("{}: option '{}' requires an argument\n", io.program, word)
             : fmt::format("{}: option requires an argument -- '{}'\n", io.program, word.back()));
   } else if (option == OptionScanner::kUnknown) {
-    io.error(word.starts_with("--")
-                 ? fmt::format("{}: unrecognized option '{}'\n", io.program, word)
-                 : fmt::format("{}: invalid option -- '{}'\n", io.program, word.back()));
+    io.error(
+        word.starts_with("--")
+            ? fmt::format("{}: unrecognized option '{}'\n", io.program, word)
+            : fmt::format("{}: invalid option -- '{}'\n", io.program, options.scanner().letter()));
   }
 }
 

@@ -84,7 +84,7 @@ int OptionScanner::NextLong() {
 
 int OptionScanner::NextShort() {
   const std::string& word = words_[index_];
-  const char letter = word[cluster_++];
+  const char letter = letter_ = word[cluster_++];
   const bool last = cluster_ == word.size();
   const size_t at = letter == ':' ? short_options_.npos : short_options_.find(letter);
   if (at == short_options_.npos || !short_options_.substr(at + 1).starts_with(':')) {

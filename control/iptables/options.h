@@ -37,6 +37,8 @@ class OptionScanner {
   // The word before the one that Next() would read: in most cases the argument, but the whole
   // word for `--protocol=tcp` and `-ptcp`, where the original looks at it in the same way.
   const std::string& LastWord() const;
+  // The short option that Next() read last, known or not.
+  char letter() const { return letter_; }
   // True where a word that is no option and no `!` follows.
   bool HasFreeWord() const;
   std::string TakeWord() { return words_[index_++]; }
@@ -60,6 +62,7 @@ class OptionScanner {
   size_t index_ = 0;
   size_t cluster_ = 0;  // position within a word of short options; 0: at a new word
   bool has_argument_ = false;
+  char letter_ = 0;
   std::string argument_;
 };
 

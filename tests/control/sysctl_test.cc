@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace postern::control {
 namespace {
@@ -14,10 +15,16 @@ TEST(Sysctl, NamesAreSortedAndReadBackWhatWasWritten) {
                              [](const auto& a, const auto& b) { return a.name < b.name; }));
   for (const SysctlName& name : names) {
     Sysctls sysctls;
+    sysctls.frag6_low_thresh = 0;
+    sysctls.conntrack.frag_high_thresh = std::numeric_limits<uint32_t>::max();
     ASSERT_TRUE(SetSysctl(name, std::to_string(name.maximum), &sysctls)) << name.name;
-    EXPECT_EQ(name.read(sysctls), name.maximum) << name.name;
+    if (!name.name.ends_with("_buckets")) {
+      EXPECT_EQ(name.read(sysctls), name.maximum) << name.name;
+    }
     ASSERT_TRUE(SetSysctl(name, std::to_string(name.minimum), &sysctls)) << name.name;
-    EXPECT_EQ(name.read(sysctls), name.minimum) << name.name;
+    // The kernel's table is made of pages of 512 buckets.
+    const bool pages = name.name.ends_with("_buckets");
+    EXPECT_EQ(name.read(sysctls), pages ? 512 : name.minimum) << name.name;
     EXPECT_FALSE(SetSysctl(name, std::to_string(name.maximum + 1), &sysctls)) << name.name;
   }
 }
@@ -72,7 +79,8 @@ TEST(Sysctl, TakesNumbersAsTheKernelDoes) {
   EXPECT_EQ(sysctls.conntrack.max, 16u);
   EXPECT_TRUE(SetSysctl(max, "010", &sysctls));
   EXPECT_EQ(sysctls.conntrack.max, 8u);
-  for (const char* bad : {"", "-1", "x", "1 2", "0x", "1e3", "99999999999999999999"}) {
+  EXPECT_TRUE(SetSysctl(max, "8 9", &sysctls));
+  for (const char* bad : {"", "-1", "x", "+5", "0x", "1e3", "99999999999999999999"}) {
     EXPECT_FALSE(SetSysctl(max, bad, &sysctls)) << bad;
   }
   EXPECT_EQ(sysctls.conntrack.max, 8u);

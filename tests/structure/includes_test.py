@@ -43,8 +43,8 @@ cstdint cstdio cstdlib cstring ctime cuchar cwchar cwctype
 # AES-NI for the keyed flow hash: compiler headers, no library.
 INTRINSICS = {"immintrin.h", "wmmintrin.h", "emmintrin.h", "x86intrin.h", "cpuid.h"}
 
-POSIX = re.compile(r"^(sys|net|netinet|arpa|linux|asm)/|^(dirent|errno|fcntl|getopt|grp|ifaddrs|netdb|"
-                   r"poll|pthread|pwd|sched|signal|stdlib|string|strings|syslog|termios|time|unistd)\.h$")
+POSIX = re.compile(r"^(sys|net|netinet|arpa|linux|asm)/|^(dirent|errno|fcntl|fnmatch|getopt|glob|grp|ifaddrs|netdb|"
+                   r"poll|pthread|pwd|regex|sched|signal|stdlib|string|strings|syslog|termios|time|unistd)\.h$")
 DPDK = re.compile(r"^(rte_|generic/rte_|bus_|dev_driver|ethdev_)")
 CONTROL_LIBRARIES = re.compile(
     r"^(libconfig\.h\+\+|boost/|prometheus/|nlohmann/|fmt/|spdlog/|pcap)")

@@ -25,7 +25,8 @@ def files(*suffixes):
         folders[:] = sorted(
             f for f in folders
             if f not in (".git", "__pycache__", ".cache") and not (top and f.startswith("build")))
-        found += [relative / n for n in names if not suffixes or n.endswith(suffixes)]
+        found += [relative / n for n in names
+                  if n != ".git" and (not suffixes or n.endswith(suffixes))]
     return sorted(found)
 
 

@@ -68,7 +68,9 @@ Daemon::Daemon(control::Config config, rules::Model model)
       model_(std::move(model)),
       signals_(context_, SIGTERM, SIGINT, SIGHUP),
       drain_timer_(context_),
-      watch_timer_(context_) {}
+      watch_timer_(context_) {
+  signals_.add(SIGUSR1);
+}
 
 Daemon::~Daemon() { Stop(); }
 
@@ -156,8 +158,8 @@ void Daemon::Run() {
 void Daemon::AwaitSignal() {
   signals_.async_wait([this](const boost::system::error_code& error, int signal) {
     if (error) return;
-    if (signal == SIGHUP) {
-      OnReload();
+    if (signal == SIGHUP || signal == SIGUSR1) {
+      signal == SIGHUP ? OnReload() : ReopenLog();
       AwaitSignal();
       return;
     }
@@ -169,15 +171,20 @@ void Daemon::AwaitSignal() {
 
 void Daemon::OnReload() {
   NotifyReloading();
-  // logrotate sends SIGHUP too: the file that it has moved is left.
   if (const net::Status status = Reload(); status) {
     spdlog::info("reloaded: rule set generation {}", engine_->generation());
   } else {
     LogLines(status.error());
     spdlog::error("the reload failed: nothing has changed");
-    if (const net::Status reopened = log_->Reopen(); !reopened) LogLines(reopened.error());
+    ReopenLog();
   }
   sd_notify(0, "READY=1");
+}
+
+// logrotate has moved the file. Not a reload: that would put the rules of the files in force again,
+// and undo what has been changed since.
+void Daemon::ReopenLog() {
+  if (const net::Status reopened = log_->Reopen(); !reopened) LogLines(reopened.error());
 }
 
 net::Status Daemon::Reload() {

@@ -41,6 +41,7 @@ class Daemon {
   net::Status StartMetrics();
   void AwaitSignal();
   void OnReload();
+  void ReopenLog();
   net::Status Reload();
   void Drain();
   void Watch();

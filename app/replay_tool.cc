@@ -27,10 +27,10 @@ po::options_description Options(control::ReplayOptions* replay, std::vector<std:
       "counters", po::bool_switch(&replay->counters), "print the rules with their counters")(
       "workers", po::value(&replay->workers), "instead of the configuration's number")(
       "arrival", po::value<std::string>()->default_value("rss"),
-      "which worker gets a packet: rss, or random")(
-      "no-fast-path", "walk the rules for every packet")(
-      "icmp-unlimited", "send every ICMP error, whatever the rate")("seed", po::value(&replay->seed),
-                                                         "of everything that is chosen at random")(
+      "which worker gets a packet: rss, or random")("no-fast-path",
+                                                    "walk the rules for every packet")(
+      "icmp-unlimited", "send every ICMP error, whatever the rate")(
+      "seed", po::value(&replay->seed), "of everything that is chosen at random")(
       "settle", po::value(&replay->settle_seconds), "seconds that pass after the last packet")(
       "help,h", "print this");
   return options;

@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <string_view>
 
+#include "app/persistent_tool.h"
 #include "app/replay_tool.h"
 #include "app/sysctl_tool.h"
 #include "control/client.h"
@@ -48,7 +49,7 @@ constexpr auto kCommands = std::to_array<Entry>({
 });
 constexpr auto kLinks = std::to_array<std::string_view>(
     {"conntrack", "ip6tables", "ip6tables-restore", "ip6tables-save", "ipset", "iptables",
-     "iptables-restore", "iptables-save", "sysctl"});
+     "iptables-restore", "iptables-save", "netfilter-persistent", "sysctl"});
 
 int Check(const std::vector<std::string>& arguments) {
   std::string file(kDefaultConfig);
@@ -178,6 +179,7 @@ std::string ToolHelp() {
 int RunTool(const ToolCall& call) {
   if (call.command == "check") return Check(call.arguments);
   if (call.command == "env") return Env(call);
+  if (call.command == "netfilter-persistent" && call.by_link) return RunPersistentTool(call);
   if (call.command == "sysctl") return RunSysctlTool(call);
   if (call.command == "replay") return RunReplay(call.arguments);
   if (call.command == "ipset") {

@@ -99,6 +99,7 @@ def run(*command, check=True, timeout=60, **options):
 
 
 class Lab:
+    template = CONF
 
     def __init__(self, build, workers=1, extra="", rules4=RULES4, rules6=RULES6):
         self.build = pathlib.Path(build).resolve()
@@ -195,7 +196,7 @@ class Lab:
         self.conf = self.dir / "postern.conf"
         cpus = os.cpu_count() or 1
         workers = ", ".join(str((i + cpus - 1) % cpus) for i in range(self.workers))
-        self.conf.write_text(CONF.format(dir=self.dir, workers=workers,
+        self.conf.write_text(self.template.format(dir=self.dir, workers=workers,
                                          extra=self.extra if extra is None else extra))
 
     def start(self, timeout=60):

@@ -13,18 +13,16 @@
 #include <string_view>
 
 #include "app/persistent_tool.h"
-#include "app/replay_tool.h"
 #include "app/sysctl_tool.h"
 #include "control/client.h"
 #include "control/iptables/tool_options.h"
-#include "control/rule_files.h"
 #include "control/suggest.h"
 
 namespace postern::app {
 namespace {
 
 constexpr int kUsage = 2;
-constexpr std::string_view kDefaultConfig = "/etc/postern/postern.conf";
+constexpr std::string_view kOffline = "postern-offline";
 
 struct Entry {
   std::string_view name;
@@ -51,22 +49,21 @@ constexpr auto kLinks = std::to_array<std::string_view>(
     {"conntrack", "ip6tables", "ip6tables-restore", "ip6tables-save", "ipset", "iptables",
      "iptables-restore", "iptables-save", "netfilter-persistent", "sysctl"});
 
-int Check(const std::vector<std::string>& arguments) {
-  std::string file(kDefaultConfig);
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    if ((arguments[i] == "-c" || arguments[i] == "--config") && i + 1 < arguments.size()) {
-      file = arguments[++i];
-      continue;
-    }
-    fmt::print(stderr, "Usage: postern check [-c FILE]\n");
-    return arguments[i] == "--help" || arguments[i] == "-h" ? 0 : kUsage;
+// Replay and check need the whole datapath: a program of its own, so that the many short commands
+// of a script start quickly. Beside this one in a build folder, in libexec where it is installed.
+int RunOffline(const ToolCall& call) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  std::string program = (self.parent_path() / kOffline).string();
+  if (error || access(program.c_str(), X_OK) != 0) {
+    program = fmt::format("{}/{}", POSTERN_LIBEXEC, kOffline);
   }
-  std::vector<std::string> errors;
-  std::vector<std::string> warnings;
-  const bool good = control::CheckConfig(file, &errors, &warnings);
-  for (const std::string& error : errors) fmt::print("{}\n", error);
-  for (const std::string& warning : warnings) fmt::print(stderr, "warning: {}\n", warning);
-  return good ? 0 : 1;
+  std::vector<char*> words = {program.data(), const_cast<char*>(call.command.c_str())};
+  for (const std::string& word : call.arguments) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  execv(program.c_str(), words.data());
+  fmt::print(stderr, "postern: {} can't be run: {}\n", program, std::strerror(errno));
+  return 1;
 }
 
 // libexec/postern beside the program's own folder, in a build folder and where it is installed.
@@ -77,7 +74,7 @@ std::string LinksFolder() {
     const std::filesystem::path folder = up / "libexec" / "postern";
     if (!error && std::filesystem::exists(folder / "iptables", error)) return folder.string();
   }
-  return POSTERN_LIBEXEC;
+  return POSTERN_LIBEXEC "/postern";
 }
 
 // Quoted for a shell's eval.
@@ -177,11 +174,10 @@ std::string ToolHelp() {
 }
 
 int RunTool(const ToolCall& call) {
-  if (call.command == "check") return Check(call.arguments);
   if (call.command == "env") return Env(call);
   if (call.command == "netfilter-persistent" && call.by_link) return RunPersistentTool(call);
   if (call.command == "sysctl") return RunSysctlTool(call);
-  if (call.command == "replay") return RunReplay(call.arguments);
+  if (call.command == "check" || call.command == "replay") return RunOffline(call);
   if (call.command == "ipset") {
     fmt::print(stderr, "ipset: Postern doesn't have sets yet\n");
     return 1;

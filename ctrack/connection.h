@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -113,57 +114,76 @@ struct TcpTracking {
   uint8_t retransmissions = 0;
 };
 
-struct UdpTracking {
+// Aligned to 4 as its neighbours in the union, so that a line holds the union and what follows it.
+struct [[gnu::packed, gnu::aligned(4)]] UdpTracking {
   Time stream_at = 0;  // when the connection becomes a stream (kernel: stream_ts)
 };
 
 // The remembered path through the rules, one a direction (DESIGN.md section 4). Owned
 // by the pipeline; conntrack only keeps it.
 struct PathMemo {
-  uint32_t path = 0;        // rules::PathId, 0: none
   uint32_t generation = 0;  // of everything that the path relied on
   uint32_t key = 0;         // ctinfo, TCP flags class and ports that it is valid for
+  uint16_t path = 0;        // rules::PathId, 0: none
   uint16_t max_length = 0;  // bytes of l3 that pass without an MTU decision
 };
 
-// Where packets of a direction go, remembered with the route generation. Owned by the pipeline.
-struct NextHopMemo {
-  uint32_t generation = 0;
-  uint16_t port = 0;
-  uint16_t neighbor = 0;
+// All that the established path (dataplane/pipeline/established.h) does with a packet of one
+// direction: decided once by the slow path, valid while `key` is what the pipeline expects. Owned
+// by the pipeline; conntrack only keeps it. Wire order where it says so.
+struct Shortcut {
+  uint64_t key = 0;     // pipeline's epoch, status, in port, TCP flags; 0: none
+  uint32_t source = 0;  // wire: the packet's IPv4 addresses after translation
+  uint32_t destination = 0;
+  uint16_t source_port = 0;  // wire: its ports after translation
+  uint16_t destination_port = 0;
+  uint16_t path = 0;      // rules::PathId
+  uint16_t next_hop = 0;  // place in the pipeline's table of next hops
 };
 
 // Things that few connections have; allocated beside the connection.
 struct Extension;
 
 struct alignas(64) Connection {
-  std::array<Tuple, 2>
-      tuples;  // by Direction; the reply is the original's mirror unless translated
-
+  // First line: with it alone a packet of an established connection is passed on, but for what its
+  // protocol wants to know.
+  //
   // Before confirmation the timeout to start with (a duration), after it the absolute time.
   Time expires = 0;
   uint32_t status = 0;
   uint32_t mark = 0;
-  uint32_t id = 0;  // conntrack's id=, unique among the living
-  uint32_t pool_index = 0;
+  std::array<Shortcut, 2> shortcut;  // by Direction
 
-  std::array<PathMemo, 2> path;
-  std::array<NextHopMemo, 2> next_hop;
-
-  Connection* master = nullptr;
-  Extension* extension = nullptr;
-  // MASQUERADE: the port whose address was used; net::kNoPort else.
-  net::PortId masquerade_port = net::kNoPort;
+  // Second line.
   union Protocol {
     TcpTracking tcp;
     UdpTracking udp;
     Protocol() : tcp{} {}
   } protocol;
+  uint32_t pool_index = 0;
+
+  // The others: what is wanted at a connection's beginning and end, and by the slow path.
+  std::array<Tuple, 2>
+      tuples;  // by Direction; the reply is the original's mirror unless translated
+  std::array<PathMemo, 2> path;
+  Connection* master = nullptr;
+  Extension* extension = nullptr;
+  uint32_t id = 0;  // conntrack's id=, unique among the living
+  // MASQUERADE: the port whose address was used; net::kNoPort else.
+  net::PortId masquerade_port = net::kNoPort;
 
   const Tuple& original() const { return tuples[0]; }
   const Tuple& reply() const { return tuples[1]; }
   const Tuple& tuple(Direction d) const { return tuples[static_cast<size_t>(d)]; }
   bool Has(Status bit) const { return (status & bit) != 0; }
+  // After a change that rules may read and `status` doesn't show (its mark): the next packet of
+  // each direction walks the rules.
+  void ForgetPaths() {
+    shortcut = {};
+    path = {};
+  }
 };
+static_assert(offsetof(Connection, protocol) == 64 && offsetof(Connection, tuples) == 128);
+static_assert(sizeof(Connection) == 256);
 
 }  // namespace postern::ctrack

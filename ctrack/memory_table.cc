@@ -32,6 +32,12 @@ void MemoryTable::LookupBurst(std::span<const Tuple> tuples, std::span<const uin
   for (size_t i = 0; i < tuples.size(); ++i) values[i] = Lookup(tuples[i], hashes[i]);
 }
 
+void MemoryTable::LookupBurst(std::span<const net::Ipv4Key> keys,
+                              std::span<TableValue> values) const {
+  for (size_t i = 0; i < keys.size(); ++i)
+    values[i] = Lookup(keys[i].ToTuple(), Hash(keys[i].ToTuple()));
+}
+
 bool MemoryTable::Insert(const Tuple& tuple, uint32_t hash, TableValue value) {
   const size_t at = Find(tuple, hash);
   if (!slots_[at].value.empty() || size_ == capacity_) return false;

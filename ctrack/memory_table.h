@@ -28,6 +28,7 @@ class MemoryTable final : public ConnectionTable {
   TableValue Lookup(const Tuple& tuple, uint32_t hash) const override;
   void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                    std::span<TableValue> values) const override;
+  void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<TableValue> values) const override;
   bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) override;
   bool Erase(const Tuple& tuple, uint32_t hash) override;
   size_t size() const override { return size_; }

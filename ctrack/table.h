@@ -49,6 +49,9 @@ class ConnectionTable {
   // At most 64 tuples at once; all spans have the same size.
   virtual void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                            std::span<TableValue> values) const = 0;
+  // The same for IPv4 tuples in their short form, whose hashes the table makes itself.
+  virtual void LookupBurst(std::span<const net::Ipv4Key> keys,
+                           std::span<TableValue> values) const = 0;
   // False when the tuple is there already. Never refuses for lack of room while the number of
   // tuples is at most the capacity it was made with.
   virtual bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) = 0;

@@ -35,29 +35,7 @@ void ForEachOption(std::span<const uint8_t> options, Visit visit) {
   }
 }
 
-// What nearly every segment of an established connection carries: two NOPs and a timestamp.
-bool OnlyTimestamp(std::span<const uint8_t> options) {
-  constexpr uint8_t kAlignedTimestamp[] = {kOptionNop, kOptionNop, 8, 10};
-  return options.size() == 12 &&
-         std::memcmp(options.data(), kAlignedTimestamp, sizeof(kAlignedTimestamp)) == 0;
-}
-
 }  // namespace
-
-TcpSegment ReadSegment(const net::Packet& packet) {
-  const auto* header = reinterpret_cast<const net::TcpHeader*>(packet.L4());
-  TcpSegment segment;
-  segment.seq = header->sequence.Host();
-  segment.ack = header->acknowledgement.Host();
-  segment.window = header->window.Host();
-  segment.flags = header->flags;
-  segment.event = EventOf(header->flags);
-  const uint32_t header_length = header->HeaderLength();
-  segment.end = segment.seq + (packet.ip.L4Length() - header_length) +
-                (segment.Has(net::kTcpSyn) ? 1 : 0) + (segment.Has(net::kTcpFin) ? 1 : 0);
-  segment.options = {packet.L4() + sizeof(net::TcpHeader), header_length - sizeof(net::TcpHeader)};
-  return segment;
-}
 
 SynOptions ReadSynOptions(std::span<const uint8_t> options) {
   SynOptions out;
@@ -74,7 +52,7 @@ SynOptions ReadSynOptions(std::span<const uint8_t> options) {
 }
 
 uint32_t HighestSack(std::span<const uint8_t> options, uint32_t ack) {
-  if (options.empty() || OnlyTimestamp(options)) return ack;
+  if (AtMostTimestamp(options)) return ack;
   uint32_t highest = ack;
   ForEachOption(options, [&highest](uint8_t kind, std::span<const uint8_t> body) {
     constexpr size_t kBlock = 8;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "ctrack/tcp_table.h"
@@ -25,8 +26,34 @@ struct TcpSegment {
   bool Has(uint8_t flag) const { return (flags & flag) != 0; }
 };
 
+// `length` bytes of TCP, header and payload, of which the header says no more than there are.
+inline TcpSegment ReadSegment(const net::TcpHeader* header, uint32_t length) {
+  TcpSegment segment;
+  segment.seq = header->sequence.Host();
+  segment.ack = header->acknowledgement.Host();
+  segment.window = header->window.Host();
+  segment.flags = header->flags;
+  segment.event = EventOf(header->flags);
+  const uint32_t header_length = header->HeaderLength();
+  segment.end = segment.seq + (length - header_length) + (segment.Has(net::kTcpSyn) ? 1 : 0) +
+                (segment.Has(net::kTcpFin) ? 1 : 0);
+  segment.options = {reinterpret_cast<const uint8_t*>(header + 1),
+                     header_length - sizeof(net::TcpHeader)};
+  return segment;
+}
+
 // `packet` has a valid TCP header (ip.l4_valid).
-TcpSegment ReadSegment(const net::Packet& packet);
+inline TcpSegment ReadSegment(const net::Packet& packet) {
+  return ReadSegment(reinterpret_cast<const net::TcpHeader*>(packet.L4()), packet.ip.L4Length());
+}
+
+// What nearly every segment of an established connection carries: nothing, or two NOPs and a
+// timestamp.
+inline bool AtMostTimestamp(std::span<const uint8_t> options) {
+  constexpr uint8_t kAlignedTimestamp[] = {1, 1, 8, 10};
+  return options.empty() || (options.size() == 12 && std::memcmp(options.data(), kAlignedTimestamp,
+                                                                 sizeof(kAlignedTimestamp)) == 0);
+}
 
 // What a SYN says of its sender. `present`: there were options at all; netfilter keeps what it
 // knew before where a segment has none.

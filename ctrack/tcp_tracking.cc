@@ -37,10 +37,6 @@ void RememberEvent(const Step& step) {
   step.tcp.last_dir = static_cast<uint8_t>(step.direction());
 }
 
-uint32_t TimeoutOf(const Settings& settings, TcpState state) {
-  return settings.tcp_timeout[static_cast<size_t>(state)];
-}
-
 // tcp_new: false where the segment can't begin a connection.
 bool Begin(const L4Input& in, TcpTracking* tcp, const TcpSegment& segment) {
   const TcpMove move = NextTcpMove(Direction::kOriginal, segment.event, TcpState::kNone);
@@ -188,24 +184,6 @@ void ShortenDoubtful(const Step& step) {
   if (left >= 120 * net::kSecond && left > shorter) connection.expires = step.in.now + shorter;
 }
 
-uint32_t ChooseTimeout(const Step& step) {
-  const Settings& settings = step.in.settings;
-  const uint32_t normal = TimeoutOf(settings, step.new_state);
-  if (step.tcp.retransmissions >= settings.tcp_max_retrans &&
-      normal > settings.tcp_timeout_max_retrans) {
-    return settings.tcp_timeout_max_retrans;
-  }
-  if (step.Is(TcpEvent::kRst)) return TimeoutOf(settings, TcpState::kClose);
-  const uint8_t flags = step.tcp.peer[0].flags | step.tcp.peer[1].flags;
-  if ((flags & kTcpPeerDataUnacknowledged) != 0 && normal > settings.tcp_timeout_unacknowledged) {
-    return settings.tcp_timeout_unacknowledged;
-  }
-  if (step.tcp.last_window == 0 && normal > settings.tcp_timeout_max_retrans) {
-    return settings.tcp_timeout_max_retrans;
-  }
-  return normal;
-}
-
 // The segment is good: takes the new state.
 L4Result Enter(const Step& step) {
   Connection& connection = step.in.connection;
@@ -214,7 +192,8 @@ L4Result Enter(const Step& step) {
   const bool changed = step.old_state != step.new_state;
   if (changed && step.new_state == TcpState::kFinWait) step.sender().flags |= kTcpPeerCloseInit;
 
-  L4Result result = Accept(ChooseTimeout(step), changed ? kChangeProtoInfo : 0U);
+  L4Result result = Accept(ChooseTcpTimeout(step.in.settings, step.tcp, step.segment.event),
+                           changed ? kChangeProtoInfo : 0U);
   result.closed =
       changed && (step.new_state == TcpState::kTimeWait || step.new_state == TcpState::kClose);
   if (!connection.Has(kSeenReply)) {

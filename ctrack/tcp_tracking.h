@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ctrack/l4.h"
+#include "ctrack/tcp_table.h"
 
 namespace postern::ctrack {
 
@@ -15,5 +16,26 @@ L4Result TrackTcp(const L4Input& in);
 // True for the states from which a connection may be thrown out when the table is full although it
 // is ASSURED: it is closing.
 bool IsClosing(TcpState state);
+
+// How long a connection lives after a segment that brought or left it in tcp.state, in seconds.
+inline uint32_t ChooseTcpTimeout(const Settings& settings, const TcpTracking& tcp, TcpEvent event) {
+  const auto timeout_of = [&settings](TcpState state) {
+    return settings.tcp_timeout[static_cast<size_t>(state)];
+  };
+  const uint32_t normal = timeout_of(tcp.state);
+  if (tcp.retransmissions >= settings.tcp_max_retrans &&
+      normal > settings.tcp_timeout_max_retrans) {
+    return settings.tcp_timeout_max_retrans;
+  }
+  if (event == TcpEvent::kRst) return timeout_of(TcpState::kClose);
+  const uint8_t flags = tcp.peer[0].flags | tcp.peer[1].flags;
+  if ((flags & kTcpPeerDataUnacknowledged) != 0 && normal > settings.tcp_timeout_unacknowledged) {
+    return settings.tcp_timeout_unacknowledged;
+  }
+  if (tcp.last_window == 0 && normal > settings.tcp_timeout_max_retrans) {
+    return settings.tcp_timeout_max_retrans;
+  }
+  return normal;
+}
 
 }  // namespace postern::ctrack

@@ -6,21 +6,6 @@ namespace postern::ctrack {
 
 namespace {
 
-// netfilter's MAXACKWINCONST: how far behind an acknowledgement may be.
-constexpr uint32_t kMinAckWindow = 66000;
-
-// The numbers of one segment as they are judged, after the adjustments.
-struct Numbers {
-  uint32_t seq;
-  uint32_t end;
-  uint32_t ack;
-  uint32_t sack;
-};
-
-uint32_t LowestAck(const TcpPeer& sender, const TcpPeer& receiver) {
-  return receiver.end - std::max(sender.max_window, kMinAckWindow) - 1;
-}
-
 // Picked up in the middle: this side's history is unknown, so the segment is believed.
 void PickUpSender(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment, uint32_t sack) {
   const uint32_t window = uint32_t{segment.window} << sender->scale;
@@ -63,69 +48,23 @@ bool PrepareSender(TcpTracking* tcp, Direction direction, const TcpSegment& segm
 
 // Over the window by no more than the window: some ends do send so. What follows would all
 // be 'over the upper bound' if the peer acknowledged these bytes and we hadn't counted them.
-bool HonestOvershoot(const TcpPeer& sender, const TcpPeer& receiver, const Numbers& n) {
-  return receiver.max_window != 0 && After(n.end, sender.end - receiver.max_window - 1) &&
+bool HonestOvershoot(const TcpPeer& sender, const TcpPeer& receiver, const TcpNumbers& n) {
+  return receiver.max_window != 0 && TouchesWindow(sender, receiver, n) &&
          After(n.sack, LowestAck(sender, receiver)) &&
          n.end - sender.max_end + 1 <= receiver.max_window && Before(n.sack, receiver.end + 1);
 }
 
-WindowVerdict CheckBounds(TcpPeer* sender, const TcpPeer& receiver, const Numbers& n) {
+WindowVerdict CheckBounds(TcpPeer* sender, const TcpPeer& receiver, const TcpNumbers& n) {
   if (!Before(n.seq, sender->max_end + 1)) {  // I
     if (!HonestOvershoot(*sender, receiver, n)) return WindowVerdict::kOutside;
     sender->end = n.end;
     sender->flags |= kTcpPeerDataUnacknowledged;
     return WindowVerdict::kIgnore;
   }
-  if (!Before(n.sack, receiver.end + 1)) return WindowVerdict::kOutside;  // III
-  const bool in_window =
-      receiver.max_window == 0 || After(n.end, sender->end - receiver.max_window - 1);
-  if (!in_window) return WindowVerdict::kIgnore;                                    // II
+  if (!Before(n.sack, receiver.end + 1)) return WindowVerdict::kOutside;            // III
+  if (!TouchesWindow(*sender, receiver, n)) return WindowVerdict::kIgnore;          // II
   if (!After(n.sack, LowestAck(*sender, receiver))) return WindowVerdict::kIgnore;  // IV
   return WindowVerdict::kInside;
-}
-
-void UpdatePeers(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment, const Numbers& n) {
-  uint32_t window = segment.window;
-  if (!segment.Has(net::kTcpSyn)) window <<= sender->scale;  // RFC 7323 2.2: never in a SYN
-
-  sender->max_window = std::max(sender->max_window, window + (n.sack - n.ack));
-  if (After(n.end, sender->end)) {
-    sender->end = n.end;
-    sender->flags |= kTcpPeerDataUnacknowledged;
-  }
-  if (segment.Has(net::kTcpAck)) {
-    if ((sender->flags & kTcpPeerMaxAckSet) == 0 || After(n.ack, sender->max_ack)) {
-      sender->max_ack = n.ack;
-      sender->flags |= kTcpPeerMaxAckSet;
-    }
-  }
-
-  if (receiver->max_window != 0 && After(n.end, sender->max_end)) {
-    receiver->max_window += n.end - sender->max_end;
-  }
-  if (After(n.sack + window, receiver->max_end - 1)) {
-    // A zero window still lets a probe of one byte through.
-    receiver->max_end = n.sack + std::max(window, uint32_t{1});
-  }
-  if (n.ack == receiver->end) {
-    receiver->flags &= static_cast<uint8_t>(~kTcpPeerDataUnacknowledged);
-  }
-}
-
-void CountRetransmission(TcpTracking* tcp, Direction direction, const TcpSegment& segment,
-                         const Numbers& n) {
-  if (segment.event != TcpEvent::kAck) return;
-  if (tcp->last_dir == static_cast<uint8_t>(direction) && tcp->last_seq == n.seq &&
-      tcp->last_ack == n.ack && tcp->last_end == n.end && tcp->last_window == segment.window) {
-    ++tcp->retransmissions;
-    return;
-  }
-  tcp->last_dir = static_cast<uint8_t>(direction);
-  tcp->last_seq = n.seq;
-  tcp->last_ack = n.ack;
-  tcp->last_end = n.end;
-  tcp->last_window = segment.window;
-  tcp->retransmissions = 0;
 }
 
 }  // namespace
@@ -154,7 +93,7 @@ WindowVerdict CheckWindow(TcpTracking* tcp, Direction direction, const TcpSegmen
                           bool be_liberal, int32_t receiver_offset) {
   TcpPeer* sender = &tcp->peer[static_cast<size_t>(direction)];
   TcpPeer* receiver = &tcp->peer[static_cast<size_t>(net::Opposite(direction))];
-  Numbers n{segment.seq, segment.end, segment.ack, segment.ack};
+  TcpNumbers n{segment.seq, segment.end, segment.ack, segment.ack};
   if ((receiver->flags & kTcpPeerSackPermitted) != 0) n.sack = HighestSack(segment.options, n.ack);
   n.ack -= static_cast<uint32_t>(receiver_offset);
   n.sack -= static_cast<uint32_t>(receiver_offset);
@@ -175,7 +114,7 @@ WindowVerdict CheckWindow(TcpTracking* tcp, Direction direction, const TcpSegmen
     const bool liberal = be_liberal || (sender->flags & kTcpPeerBeLiberal) != 0;
     return liberal ? WindowVerdict::kInside : verdict;
   }
-  UpdatePeers(sender, receiver, segment, n);
+  LearnWindow(sender, receiver, segment, n);
   CountRetransmission(tcp, direction, segment, n);
   return WindowVerdict::kInside;
 }

@@ -9,6 +9,8 @@
 //   IV   sack >= receiver.end - max(66000, sender.max_window)
 #pragma once
 
+#include <algorithm>
+
 #include "ctrack/connection.h"
 #include "ctrack/tcp_segment.h"
 
@@ -32,5 +34,77 @@ void InitSender(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment, D
 
 // Takes over scale and SACK permission from a SYN's options, if it has any.
 void AdoptSynOptions(TcpPeer* peer, const SynOptions& options);
+
+// ---- the steps of CheckWindow, which the established path takes one by one ----
+
+// The numbers of one segment as they are judged, after the adjustments.
+struct TcpNumbers {
+  uint32_t seq;
+  uint32_t end;
+  uint32_t ack;
+  uint32_t sack;
+};
+
+inline uint32_t LowestAck(const TcpPeer& sender, const TcpPeer& receiver) {
+  constexpr uint32_t kMinAckWindow = 66000;  // netfilter's MAXACKWINCONST
+  return receiver.end - std::max(sender.max_window, kMinAckWindow) - 1;
+}
+
+// II
+inline bool TouchesWindow(const TcpPeer& sender, const TcpPeer& receiver, const TcpNumbers& n) {
+  return receiver.max_window == 0 || After(n.end, sender.end - receiver.max_window - 1);
+}
+
+// I to IV
+inline bool InsideWindow(const TcpPeer& sender, const TcpPeer& receiver, const TcpNumbers& n) {
+  return Before(n.seq, sender.max_end + 1) && TouchesWindow(sender, receiver, n) &&
+         Before(n.sack, receiver.end + 1) && After(n.sack, LowestAck(sender, receiver));
+}
+
+// What a segment that is inside says of both ends.
+inline void LearnWindow(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment,
+                        const TcpNumbers& n) {
+  uint32_t window = segment.window;
+  if (!segment.Has(net::kTcpSyn)) window <<= sender->scale;  // RFC 7323 2.2: never in a SYN
+
+  sender->max_window = std::max(sender->max_window, window + (n.sack - n.ack));
+  if (After(n.end, sender->end)) {
+    sender->end = n.end;
+    sender->flags |= kTcpPeerDataUnacknowledged;
+  }
+  if (segment.Has(net::kTcpAck)) {
+    if ((sender->flags & kTcpPeerMaxAckSet) == 0 || After(n.ack, sender->max_ack)) {
+      sender->max_ack = n.ack;
+      sender->flags |= kTcpPeerMaxAckSet;
+    }
+  }
+
+  if (receiver->max_window != 0 && After(n.end, sender->max_end)) {
+    receiver->max_window += n.end - sender->max_end;
+  }
+  if (After(n.sack + window, receiver->max_end - 1)) {
+    // A zero window still lets a probe of one byte through.
+    receiver->max_end = n.sack + std::max(window, uint32_t{1});
+  }
+  if (n.ack == receiver->end) {
+    receiver->flags &= static_cast<uint8_t>(~kTcpPeerDataUnacknowledged);
+  }
+}
+
+inline void CountRetransmission(TcpTracking* tcp, Direction direction, const TcpSegment& segment,
+                                const TcpNumbers& n) {
+  if (segment.event != TcpEvent::kAck) return;
+  if (tcp->last_dir == static_cast<uint8_t>(direction) && tcp->last_seq == n.seq &&
+      tcp->last_ack == n.ack && tcp->last_end == n.end && tcp->last_window == segment.window) {
+    ++tcp->retransmissions;
+    return;
+  }
+  tcp->last_dir = static_cast<uint8_t>(direction);
+  tcp->last_seq = n.seq;
+  tcp->last_ack = n.ack;
+  tcp->last_end = n.end;
+  tcp->last_window = segment.window;
+  tcp->retransmissions = 0;
+}
 
 }  // namespace postern::ctrack

@@ -189,7 +189,7 @@ TrackResult Tracker::Settle(const net::Packet& packet, Connection* connection, C
   if (result.decision == L4Decision::kAccept) {
     Refresh(packet, connection, direction, result.timeout, now);
   } else if (result.decision == L4Decision::kEnd) {
-    Account(packet, connection, direction);
+    Account(connection, direction, packet.ip.l3_length);
     Destroy(connection, now);
   }
   if (info == CtInfo::kEstablishedReply && !connection->Has(kSeenReply)) {
@@ -212,13 +212,13 @@ void Tracker::Refresh(const net::Packet& packet, Connection* connection, Directi
     const Time duration = timeout * net::kSecond;
     connection->expires = connection->Has(kConfirmed) ? now + duration : duration;
   }
-  if (connection->extension != nullptr) Account(packet, connection, direction);
+  if (connection->extension != nullptr) Account(connection, direction, packet.ip.l3_length);
 }
 
-void Tracker::Account(const net::Packet& packet, Connection* connection, Direction direction) {
+void Tracker::Account(Connection* connection, Direction direction, uint32_t length) {
   if (connection->extension == nullptr || !settings_->acct) return;
   ++connection->extension->packets[static_cast<size_t>(direction)];
-  connection->extension->bytes[static_cast<size_t>(direction)] += packet.ip.l3_length;
+  connection->extension->bytes[static_cast<size_t>(direction)] += length;
 }
 
 }  // namespace postern::ctrack

@@ -120,6 +120,9 @@ class Tracker {
   bool Visit(Time now, unsigned budget, uint32_t* cursor,
              const std::function<void(Connection&)>& visit);
 
+  // nf_conntrack_acct: counts a packet of `length` bytes from its IP header on, where it is on.
+  void Account(Connection* connection, Direction direction, uint32_t length);
+
   const TrackerStats& stats() const { return stats_; }
   // Confirmed connections of this worker.
   size_t size() const { return confirmed_; }
@@ -139,7 +142,6 @@ class Tracker {
                      const L4Result& result, Time now);
   void Refresh(const net::Packet& packet, Connection* connection, Direction direction,
                uint32_t timeout, Time now);
-  void Account(const net::Packet& packet, Connection* connection, Direction direction);
 
   // ---- tracker_life.cc ----
   // The connection of a local value if it is alive; an expired one is destroyed.

@@ -48,6 +48,17 @@ net::Result<std::unique_ptr<Ground>> Ground::Create() {
   return ground;
 }
 
+bool Collector::Adopt(const pipeline::Frame& frame, net::PortId in_port, net::Packet* packet) {
+  return pool_.Adopt(dpdk::AsMbuf(frame.buffer), in_port, packet);
+}
+
+void Collector::TransmitFrames(net::PortId in_port, net::PortId,
+                               std::span<const pipeline::Frame> frames) {
+  for (const pipeline::Frame& frame : frames) {
+    sent_[size_++] = dpdk::PacketPool::Finish(frame, in_port);
+  }
+}
+
 void Collector::Transmit(net::Packet* packet) {
   rte_mbuf* mbuf = pool_.Finish(packet);
   if (mbuf != nullptr) sent_[size_++] = mbuf;

@@ -41,6 +41,9 @@ class Collector final : public pipeline::PipelineIo {
  public:
   explicit Collector(const dpdk::BufferStore& buffers) : pool_(buffers) {}
 
+  bool Adopt(const pipeline::Frame& frame, net::PortId in_port, net::Packet* packet) override;
+  void TransmitFrames(net::PortId in_port, net::PortId out_port,
+                      std::span<const pipeline::Frame> frames) override;
   void Transmit(net::Packet* packet) override;
   void ToHost(net::PortId twin, net::Packet* packet) override;
   void Handoff(unsigned worker, pipeline::HandoffKind kind, net::Packet* packet) override;

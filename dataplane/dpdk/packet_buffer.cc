@@ -29,14 +29,6 @@ net::Error NoMemory(unsigned mbufs, uint16_t room) {
           "; raise memory_mb or lower mbufs"};
 }
 
-void SetView(rte_mbuf* mbuf, net::Packet* packet) {
-  packet->data = rte_pktmbuf_mtod(mbuf, uint8_t*);
-  packet->length = rte_pktmbuf_data_len(mbuf);
-  packet->headroom = rte_pktmbuf_headroom(mbuf);
-  packet->tailroom = rte_pktmbuf_tailroom(mbuf);
-  packet->buffer = mbuf;
-}
-
 }  // namespace
 
 net::Result<std::unique_ptr<BufferStore>> BufferStore::Create(const Sizes& sizes) {
@@ -69,6 +61,14 @@ PacketPool::PacketPool(const BufferStore& store)
       blocks_(store.blocks()),
       room_(uint32_t{rte_pktmbuf_data_room_size(store.mbufs())} - RTE_PKTMBUF_HEADROOM) {}
 
+void PacketPool::View(rte_mbuf* mbuf, net::Packet* packet) {
+  packet->data = rte_pktmbuf_mtod(mbuf, uint8_t*);
+  packet->length = rte_pktmbuf_data_len(mbuf);
+  packet->headroom = rte_pktmbuf_headroom(mbuf);
+  packet->tailroom = rte_pktmbuf_tailroom(mbuf);
+  packet->buffer = mbuf;
+}
+
 bool PacketPool::AllocateBlock(uint32_t length, net::Packet* packet) {
   if (length > Block::kBytes - Block::kHeadroom) return false;
   void* memory = nullptr;
@@ -88,7 +88,7 @@ bool PacketPool::Allocate(uint32_t length, net::Packet* packet) {
   if (mbuf == nullptr) return false;
   mbuf->data_len = static_cast<uint16_t>(length);
   mbuf->pkt_len = length;
-  SetView(mbuf, packet);
+  View(mbuf, packet);
   return true;
 }
 
@@ -129,7 +129,7 @@ bool PacketPool::Adopt(rte_mbuf* mbuf, net::PortId in_port, net::Packet* packet)
   packet->checksum_verified =
       (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
   if (mbuf->nb_segs > 1) return Linearise(mbuf, packet);
-  SetView(mbuf, packet);
+  View(mbuf, packet);
   return true;
 }
 

@@ -14,6 +14,7 @@
 
 #include "dataplane/net/packet.h"
 #include "dataplane/net/result.h"
+#include "dataplane/pipeline/io.h"
 
 namespace postern::dpdk {
 
@@ -77,9 +78,26 @@ class PacketPool : public net::BufferPool {
   void Free(net::Packet* packet) override;
 
   static void FreeHandle(void* handle);
+  // Points packet at the mbuf's bytes; nothing else of it changes.
+  static void View(rte_mbuf* mbuf, net::Packet* packet);
   // A received mbuf as a Packet; several segments become one. False when there is no memory for
   // that; the mbuf is freed then.
   bool Adopt(rte_mbuf* mbuf, net::PortId in_port, net::Packet* packet);
+  // A received mbuf as a Frame.
+  static pipeline::Frame ToFrame(rte_mbuf* mbuf) {
+    return {rte_pktmbuf_mtod(mbuf, uint8_t*), mbuf, mbuf->nb_segs == 1 ? mbuf->data_len : 0U,
+            (mbuf->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD};
+  }
+  // The mbuf of a finished frame, which begins where it began, ready to be sent.
+  static rte_mbuf* Finish(const pipeline::Frame& frame, net::PortId in_port) {
+    rte_mbuf* mbuf = AsMbuf(frame.buffer);
+    mbuf->data_len = static_cast<uint16_t>(frame.length);
+    mbuf->pkt_len = frame.length;
+    mbuf->port = in_port;
+    // What the receiving port said of the frame isn't a wish for the sending one.
+    mbuf->ol_flags = 0;
+    return mbuf;
+  }
   // The mbuf with the packet's bytes as they stand now, ready to be sent. Null (and the packet
   // freed) when its block doesn't fit in an mbuf.
   rte_mbuf* Finish(net::Packet* packet);

@@ -12,30 +12,10 @@ namespace postern::dpdk {
 namespace {
 
 using ctrack::TableValue;
+using net::Ipv4Key;
 using net::Tuple;
 
 constexpr size_t kMaxBurst = 64;
-
-// All that tells IPv4 tuples apart; no padding, so that it compares as memory.
-struct alignas(16) Ipv4Key {
-  uint32_t source;
-  uint32_t destination;
-  uint16_t source_key;
-  uint16_t destination_key;
-  uint16_t zone;
-  uint16_t protocol;
-
-  explicit Ipv4Key(const Tuple& tuple)
-      : source_key(tuple.source_key),
-        destination_key(tuple.destination_key),
-        zone(tuple.zone),
-        protocol(tuple.protocol) {
-    std::memcpy(&source, tuple.source.bytes.data(), sizeof(source));
-    std::memcpy(&destination, tuple.destination.bytes.data(), sizeof(destination));
-  }
-  Ipv4Key() = default;
-};
-static_assert(sizeof(Ipv4Key) == 16);
 
 // rte_hash wants a function although every call brings its hash.
 uint32_t NoHash(const void*, uint32_t, uint32_t) { return 0; }
@@ -128,6 +108,21 @@ void RteHashTable::LookupBurst(std::span<const Tuple> tuples, std::span<const ui
   }
   ipv4.Find(ipv4_, values);
   ipv6.Find(ipv6_, values);
+}
+
+void RteHashTable::LookupBurst(std::span<const Ipv4Key> keys, std::span<TableValue> values) const {
+  if (keys.empty()) return;
+  std::array<hash_sig_t, kMaxBurst> signatures;
+  std::array<const void*, kMaxBurst> places;
+  std::array<void*, kMaxBurst> data;
+  hasher_.HashBurst(keys, signatures);
+  for (size_t i = 0; i < keys.size(); ++i) places[i] = &keys[i];
+  uint64_t hits = 0;
+  rte_hash_lookup_with_hash_bulk_data(ipv4_, places.data(), signatures.data(),
+                                      static_cast<uint32_t>(keys.size()), &hits, data.data());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    values[i] = (hits >> i & 1) != 0 ? ToValue(data[i]) : TableValue();
+  }
 }
 
 bool RteHashTable::Insert(const Tuple& tuple, uint32_t hash, TableValue value) {

@@ -33,6 +33,8 @@ class RteHashTable : public ctrack::ConnectionTable {
   ctrack::TableValue Lookup(const net::Tuple& tuple, uint32_t hash) const override;
   void LookupBurst(std::span<const net::Tuple> tuples, std::span<const uint32_t> hashes,
                    std::span<ctrack::TableValue> values) const override;
+  void LookupBurst(std::span<const net::Ipv4Key> keys,
+                   std::span<ctrack::TableValue> values) const override;
   bool Insert(const net::Tuple& tuple, uint32_t hash, ctrack::TableValue value) override;
   bool Erase(const net::Tuple& tuple, uint32_t hash) override;
   size_t size() const override { return size_; }

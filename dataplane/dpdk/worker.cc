@@ -15,7 +15,6 @@
 namespace postern::dpdk {
 namespace {
 
-using net::DropReason;
 using pipeline::HandoffKind;
 
 constexpr net::Time kTickInterval = net::kMillisecond;
@@ -125,7 +124,7 @@ void Worker::AdoptSnapshot() {
 
 unsigned Worker::ReceiveFromPorts(net::Time now) {
   std::array<rte_mbuf*, pipeline::kMaxBurst> mbufs;
-  std::array<net::Packet, pipeline::kMaxBurst> packets;
+  std::array<pipeline::Frame, pipeline::kMaxBurst> frames;
   unsigned total = 0;
   for (const auto& port : *world_.ports) {
     if (index_ >= port->rx_queues()) continue;
@@ -133,16 +132,11 @@ unsigned Worker::ReceiveFromPorts(net::Time now) {
                                             mbufs.data(), static_cast<uint16_t>(world_.burst));
     if (count == 0) continue;
     ReceiveEntries(now);
-    unsigned taken = 0;
-    for (unsigned i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
     for (unsigned i = 0; i < count; ++i) {
-      if (io_.packet_pool().Adopt(mbufs[i], port->id(), &packets[taken])) {
-        ++taken;
-      } else {
-        io_.CountDrop(port->id(), DropReason::kNoBuffer);
-      }
+      frames[i] = PacketPool::ToFrame(mbufs[i]);
+      rte_prefetch0(frames[i].data);
     }
-    pipeline_->Receive({packets.data(), taken}, now);
+    pipeline_->Receive({frames.data(), count}, port->id(), now);
     CountBurst(count);
     total += count;
   }

@@ -21,6 +21,38 @@ void WorkerIo::Drop(net::Packet* packet, DropReason reason) {
   pool_.Free(packet);
 }
 
+bool WorkerIo::Adopt(const pipeline::Frame& frame, net::PortId in_port, net::Packet* packet) {
+  if (pool_.Adopt(AsMbuf(frame.buffer), in_port, packet)) return true;
+  drops_.Add(in_port, DropReason::kNoBuffer);
+  return false;
+}
+
+void WorkerIo::TransmitFrames(net::PortId in_port, net::PortId out_port,
+                              std::span<const pipeline::Frame> frames) {
+  const Port& port = *ports_[out_port];
+  if (!port.link_up() || port.TransmitWorker(worker_) != worker_) {
+    TransmitSingly(in_port, out_port, frames);
+    return;
+  }
+  TransmitBuffer& buffer = transmit_[out_port];
+  for (const pipeline::Frame& frame : frames) {
+    buffer.mbufs[buffer.size++] = PacketPool::Finish(frame, in_port);
+    if (buffer.size == kBurst) FlushPort(out_port);
+  }
+}
+
+// Where frames are lost or take a detour, they go as packets do.
+void WorkerIo::TransmitSingly(net::PortId in_port, net::PortId out_port,
+                              std::span<const pipeline::Frame> frames) {
+  for (const pipeline::Frame& frame : frames) {
+    net::Packet packet;
+    PacketPool::View(PacketPool::Finish(frame, in_port), &packet);
+    packet.in_port = in_port;
+    packet.out_port = out_port;
+    Transmit(&packet);
+  }
+}
+
 void WorkerIo::Transmit(net::Packet* packet) {
   const Port& port = *ports_[packet->out_port];
   if (!port.link_up()) {

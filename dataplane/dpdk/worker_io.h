@@ -24,6 +24,9 @@ class WorkerIo : public pipeline::PipelineIo {
   WorkerIo(unsigned worker, const std::vector<std::unique_ptr<Port>>& ports,
            const BufferStore& buffers, HandoffMesh* mesh, Ring<void*>* to_host);
 
+  bool Adopt(const pipeline::Frame& frame, net::PortId in_port, net::Packet* packet) override;
+  void TransmitFrames(net::PortId in_port, net::PortId out_port,
+                      std::span<const pipeline::Frame> frames) override;
   void Transmit(net::Packet* packet) override;
   void ToHost(net::PortId twin, net::Packet* packet) override;
   void Handoff(unsigned worker, pipeline::HandoffKind kind, net::Packet* packet) override;
@@ -33,7 +36,6 @@ class WorkerIo : public pipeline::PipelineIo {
   PacketPool& packet_pool() { return pool_; }
   // End of the loop: everything that is collected goes now.
   void Flush();
-  void CountDrop(net::PortId in_port, net::DropReason reason) { drops_.Add(in_port, reason); }
   const DropCounters& drops() const { return drops_; }
   uint64_t entries_lost() const { return entries_lost_.Get(); }
 
@@ -44,6 +46,8 @@ class WorkerIo : public pipeline::PipelineIo {
   };
   void Drop(net::Packet* packet, net::DropReason reason);
   void FlushPort(unsigned port);
+  void TransmitSingly(net::PortId in_port, net::PortId out_port,
+                      std::span<const pipeline::Frame> frames);
   void Stage(unsigned worker, uint8_t kind, net::Packet* packet);
   void DropRefused(void** refused, unsigned count);
 

@@ -4,10 +4,51 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "dataplane/net/packet.h"
 
 namespace postern::net {
+
+// RFC 1071 2(B): a one's complement sum may be taken in the machine's byte order and swapped at its
+// end. What follows works on such raw sums: of 32-bit words in 64 bits, so that no carry is lost.
+
+template <typename T>
+T LoadRaw(const void* at) {
+  T value;
+  std::memcpy(&value, at, sizeof(T));
+  return value;
+}
+
+constexpr uint64_t RawWords(uint64_t eight_bytes) {
+  return (eight_bytes & 0xffffffff) + (eight_bytes >> 32);
+}
+
+// Folds to 16 bits: 0 only where the sum is 0.
+constexpr uint16_t FoldRaw(uint64_t sum) {
+  sum = RawWords(sum);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>((sum & 0xffff) + (sum >> 16));
+}
+
+// RawSum of more than a few bytes.
+uint64_t LongRawSum(const uint8_t* bytes, size_t length);
+
+// The raw sum of `length` bytes; an odd last byte is padded with zero.
+inline uint64_t RawSum(const uint8_t* bytes, size_t length) {
+  if (length > 64) return LongRawSum(bytes, length);
+  uint64_t sum = 0;
+  if (length >= 8) {
+    const uint8_t* end = bytes + length;
+    for (; length >= 8; length -= 8, bytes += 8) sum += RawWords(LoadRaw<uint64_t>(bytes));
+    // The last bytes once more by eight, without those that are in the sum.
+    if (length > 0) sum += RawWords(LoadRaw<uint64_t>(end - 8) >> (64 - 8 * length));
+    return sum;
+  }
+  for (size_t i = 0; i < length; ++i) sum += uint64_t{bytes[i]} << (8 * (i % 2));
+  return sum;
+}
 
 // One's complement sum of `length` bytes, folded to 16 bits, not inverted, in the byte
 // order of a Be16's Host(). An odd last byte is padded with zero.

@@ -21,9 +21,12 @@ class FlowHasher {
   // With `aes` false SipHash even where there is AES-NI; true needs AES-NI.
   FlowHasher(const std::array<uint8_t, 16>& key, bool aes);
 
+  // An IPv4 tuple's hash is that of its key.
   uint32_t Hash(const Tuple& tuple) const;
+  uint32_t Hash(const Ipv4Key& key) const;
   // hashes.size() >= tuples.size().
   void HashBurst(std::span<const Tuple> tuples, std::span<uint32_t> hashes) const;
+  void HashBurst(std::span<const Ipv4Key> keys, std::span<uint32_t> hashes) const;
 
  private:
   std::array<uint8_t, 16> key_;

@@ -105,6 +105,17 @@ bool ReadQuotedIpv6(const Packet& packet, uint32_t l3, uint32_t end, Tuple* tupl
 
 }  // namespace
 
+Tuple Ipv4Key::ToTuple() const {
+  Tuple tuple;
+  std::memcpy(tuple.source.bytes.data(), &source, sizeof(source));
+  std::memcpy(tuple.destination.bytes.data(), &destination, sizeof(destination));
+  tuple.source_key = ByteSwap(source_key);
+  tuple.destination_key = ByteSwap(destination_key);
+  tuple.protocol = static_cast<uint8_t>(protocol);
+  tuple.zone = zone;
+  return tuple;
+}
+
 std::optional<Tuple> Mirror(const Tuple& tuple) {
   Tuple out = tuple;
   out.source = tuple.destination;

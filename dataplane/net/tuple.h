@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 
@@ -34,6 +35,30 @@ struct Tuple {
   }
 };
 static_assert(sizeof(Tuple) == 40);
+
+// An IPv4 tuple in 16 bytes, all significant, as a connection table keeps it. The first 12 stand as
+// they do in a packet without IP options: addresses, then TCP's or UDP's ports (an ICMP id, type
+// and code in their places), in wire order.
+struct alignas(16) Ipv4Key {
+  uint32_t source = 0;
+  uint32_t destination = 0;
+  uint16_t source_key = 0;
+  uint16_t destination_key = 0;
+  uint16_t zone = 0;
+  uint16_t protocol = 0;
+
+  Ipv4Key() = default;
+  explicit Ipv4Key(const Tuple& tuple)
+      : source_key(ByteSwap(tuple.source_key)),
+        destination_key(ByteSwap(tuple.destination_key)),
+        zone(tuple.zone),
+        protocol(tuple.protocol) {
+    std::memcpy(&source, tuple.source.bytes.data(), sizeof(source));
+    std::memcpy(&destination, tuple.destination.bytes.data(), sizeof(destination));
+  }
+  Tuple ToTuple() const;
+};
+static_assert(sizeof(Ipv4Key) == 16);
 
 // The tuple of the answers to `tuple`. Nothing for an ICMP type that has no
 // answer (netfilter: invert_tuple fails and the packet is INVALID).

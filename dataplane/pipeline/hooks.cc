@@ -133,6 +133,7 @@ void Pipeline::Impl::ForwardPath(Flight& f) {
   net::Packet* packet = f.packet;
   const route::RouteResult route = f.route;
   Finish(f, Verdict::kAccept, DropReason::kNone);
+  LearnShortcut(f);
   SendOut(packet, route, f.now);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "ctrack/connection.h"
 #include "ctrack/tracker.h"
@@ -35,9 +36,24 @@ struct RemoteEntry {
   Kind kind = Kind::kAdd;
 };
 
+// A frame of which nothing is known yet, or which is ready to be sent: a buffer and the bytes in
+// it.
+struct Frame {
+  uint8_t* data;           // first byte of the Ethernet header
+  void* buffer;            // the BufferPool's own handle
+  uint32_t length;         // 0 where the bytes are in several pieces: only Adopt() knows them then
+  bool checksum_verified;  // the port has checked the transport checksum
+};
+
 class PipelineIo {
  public:
   virtual ~PipelineIo() = default;
+  // A Packet of a received frame. False when there is no memory for that; the frame is then counted
+  // and gone.
+  virtual bool Adopt(const Frame& frame, net::PortId in_port, net::Packet* packet) = 0;
+  // Finished frames from one port to another, in this order. Consumes them.
+  virtual void TransmitFrames(net::PortId in_port, net::PortId out_port,
+                              std::span<const Frame> frames) = 0;
   // A finished frame for packet->out_port. Consumes it.
   virtual void Transmit(net::Packet* packet) = 0;
   // A frame for the twin interface of port `twin`, with its Ethernet header. Consumes it.

@@ -13,6 +13,8 @@
 //   TCP flags, where a rule read them    PathMemo::key
 #include <algorithm>
 
+#include "dataplane/net/checksum.h"
+#include "dataplane/pipeline/established.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 
 namespace postern::pipeline {
@@ -49,6 +51,23 @@ bool MightBeRefused(const Flight& f) {
   const auto* ethernet = packet.At<net::EthernetHeader>(0);
   return packet.ip.ttl <= 1 || packet.largest_fragment != 0 || packet.ip.has_options ||
          ethernet == nullptr || ethernet->destination.IsMulticast();
+}
+
+// The protocol's part of the established path knows such a connection (established.cc).
+bool MayShorten(const ctrack::Connection& connection, net::Time now) {
+  constexpr uint32_t kUnusual =
+      ctrack::kFixedTimeout | ctrack::kHelper | ctrack::kSeqAdjust | ctrack::kDying;
+  if ((connection.status & kUnusual) != 0 || !connection.Has(ctrack::kConfirmed)) return false;
+  switch (connection.original().protocol) {
+    case net::kProtoTcp:
+      return connection.Has(ctrack::kAssured) && connection.Has(ctrack::kSeenReply) &&
+             connection.protocol.tcp.state == ctrack::TcpState::kEstablished;
+    case net::kProtoUdp:
+      return !connection.Has(ctrack::kAssured) ||
+             (connection.Has(ctrack::kSeenReply) && now > connection.protocol.udp.stream_at);
+    default:
+      return false;
+  }
 }
 
 }  // namespace
@@ -99,16 +118,69 @@ void Pipeline::Impl::Remember(const Flight& f) {
     return;
   }
   const rules::PathId path = worker_rules().Intern({f.path->rules, f.path->size});
-  if (path == rules::kNoPath) return;
+  if (path == rules::kNoPath || path > UINT16_MAX) return;
   ctrack::PathMemo& memo =
       f.ct.connection->path[static_cast<size_t>(ctrack::DirectionOf(f.ct.info))];
   const uint32_t flags_matter = (f.path->depends & rules::kDependsTcpFlags) != 0 ? kFlagsMatter : 0;
-  memo.path = path;
+  memo.path = static_cast<uint16_t>(path);
   memo.generation = snapshot_->generation;
   memo.key = FullKey(f, flags_matter);
   memo.max_length = static_cast<uint16_t>(f.route.kind == route::RouteKind::kUnicast
                                               ? std::min<uint32_t>(PathMtu(f.route), 65535)
                                               : 65535);
+}
+
+// Where the next packet of this kind would do the same, it needn't ask.
+void Pipeline::Impl::LearnShortcut(const Flight& f) {
+  ctrack::Connection* connection = f.ct.connection;
+  if (connection == nullptr || f.source != Source::kPort || f.nat_walked || MightBeRefused(f) ||
+      f.route.kind != route::RouteKind::kUnicast || !MayShorten(*connection, f.now)) {
+    return;
+  }
+  const size_t direction = static_cast<size_t>(ctrack::DirectionOf(f.ct.info));
+  const ctrack::PathMemo& memo = connection->path[direction];
+  const uint32_t flags_matter = memo.key & kFlagsMatter;
+  if (memo.path == rules::kNoPath || memo.generation != snapshot_->generation ||
+      memo.key != FullKey(f, flags_matter)) {
+    return;
+  }
+  const net::Packet& packet = *f.packet;
+  const net::Family family = packet.ip.family;
+  constexpr uint32_t kTranslated = ctrack::kSrcNat | ctrack::kDstNat;
+  if (family == net::Family::kIpv6 && (connection->status & kTranslated) != 0) return;
+  const net::MacAddress* mac = neighbors_.Find(f.route.port, family, f.route.next_hop, f.now);
+  if (mac == nullptr) return;
+  // To have looked may have made it stale.
+  RenewEpoch();
+  NextHop hop;
+  hop.ethernet.destination = *mac;
+  hop.ethernet.source = routes().port(f.route.port).mac;
+  hop.ethernet.type = family == net::Family::kIpv4 ? net::kEtherTypeIpv4 : net::kEtherTypeIpv6;
+  hop.out_port = f.route.port;
+  hop.mtu = PathMtu(f.route);
+  ctrack::Shortcut shortcut;
+  shortcut.next_hop = next_hops_.Intern(hop);
+  if (shortcut.next_hop == NextHops::kNone) return;
+  shortcut.path = memo.path;
+  const auto* l4 = packet.L4();
+  shortcut.source_port = net::LoadRaw<uint16_t>(l4);
+  shortcut.destination_port = net::LoadRaw<uint16_t>(l4 + 2);
+  shortcut.source = net::LoadRaw<uint32_t>(packet.ip.source.bytes.data());
+  shortcut.destination = net::LoadRaw<uint32_t>(packet.ip.destination.bytes.data());
+  shortcut.key = ShortcutKey(epoch_, connection->status, packet.in_port,
+                             flags_matter != 0 ? packet.ip.tcp_flags : uint8_t{0});
+  connection->shortcut[direction] = shortcut;
+}
+
+void Pipeline::Impl::BeginEpoch() {
+  // 0 is what a connection has that never learned a shortcut.
+  if (++epoch_ == 0) ++epoch_;
+  neighbor_generation_ = neighbors_.generation();
+  next_hops_.Clear();
+}
+
+void Pipeline::Impl::RenewEpoch() {
+  if (neighbor_generation_ != neighbors_.generation()) BeginEpoch();
 }
 
 }  // namespace postern::pipeline

@@ -23,6 +23,20 @@ class OfflineEngine::Io final : public PipelineIo {
  public:
   Io(OfflineEngine* engine, unsigned worker) : engine_(engine), worker_(worker) {}
 
+  // The engine gives packets to its pipelines, not frames.
+  bool Adopt(const Frame&, net::PortId, net::Packet*) override { return false; }
+  void TransmitFrames(net::PortId in_port, net::PortId out_port,
+                      std::span<const Frame> frames) override {
+    for (const Frame& frame : frames) {
+      net::Packet packet;
+      packet.data = frame.data;
+      packet.length = frame.length;
+      packet.buffer = frame.buffer;
+      packet.in_port = in_port;
+      packet.out_port = out_port;
+      Transmit(&packet);
+    }
+  }
   void Transmit(net::Packet* packet) override {
     PortStats& port = engine_->ports_[packet->out_port];
     ++port.tx_packets;

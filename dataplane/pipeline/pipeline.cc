@@ -37,6 +37,7 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   tracker_.SetSettings(&snapshot->conntrack);
   neighbors_.Configure(snapshot->routes.get(), snapshot->neighbors);
   reassembler_.Configure(ReassemblyFor(snapshot->conntrack));
+  BeginEpoch();
 }
 
 void Pipeline::Impl::Tick(net::Time now) {
@@ -111,6 +112,9 @@ Pipeline::~Pipeline() = default;
 
 void Pipeline::Adopt(const Snapshot* snapshot) { impl_->Adopt(snapshot); }
 const Snapshot* Pipeline::snapshot() const { return impl_->snapshot(); }
+void Pipeline::Receive(std::span<const Frame> frames, net::PortId in_port, net::Time now) {
+  impl_->Receive(frames, in_port, now);
+}
 void Pipeline::Receive(std::span<net::Packet> packets, net::Time now) {
   impl_->Receive(packets, now);
 }

@@ -58,7 +58,9 @@ class Pipeline {
   void Adopt(const Snapshot* snapshot);
   const Snapshot* snapshot() const;
 
-  // Frames from ports, at most kMaxBurst. Consumes every packet.
+  // Frames from a port, at most kMaxBurst. Consumes them.
+  void Receive(std::span<const Frame> frames, net::PortId in_port, net::Time now);
+  // The same for packets, each of which says what port it is from.
   void Receive(std::span<net::Packet> packets, net::Time now);
   // A packet that another worker handed over. Consumes it.
   void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);

@@ -1,10 +1,11 @@
 // The inside of Pipeline. Its methods are spread over the files by the part of a packet's life
 // that they tell:
 //
-//   receive.cc    link layer, parsing, reassembly, whose packet is it, lookup in bulk
+//   receive.cc    link layer, parsing, reassembly, whose packet is it
 //   hooks.cc      the hooks in netfilter's order, from PREROUTING to confirm
 //   nat_hook.cc   the nat table and the translation of packets
 //   memory.cc     remembered paths (DESIGN.md section 4)
+//   established.cc  the established path: bursts, and packets that follow a shortcut
 //   egress.cc     fragmentation, neighbours, ports and twins
 //   self.cc       what Postern itself sends: ICMP errors, resets
 //   host_side.cc  what the host's kernel sends through its twin interfaces
@@ -20,6 +21,7 @@
 #include <span>
 
 #include "dataplane/pipeline/flight.h"
+#include "dataplane/pipeline/next_hops.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/route/fragment.h"
 #include "dataplane/route/icmp_error.h"
@@ -39,6 +41,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   explicit Impl(const Context& context);
 
   void Adopt(const Snapshot* snapshot);
+  void Receive(std::span<const Frame> frames, net::PortId in_port, net::Time now);
   void Receive(std::span<net::Packet> packets, net::Time now);
   void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);
   void ReceiveRemoteEntry(const RemoteEntry& entry);
@@ -50,6 +53,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   const PipelineStats& stats() const { return stats_; }
 
  private:
+  struct Lane;  // established.cc
+
   // What the table said about a packet's tuple, if it was asked.
   struct Known {
     bool looked_up = false;
@@ -67,6 +72,21 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   unsigned OwnerOf(const net::Packet& packet) const;
   void Refuse(const net::Tuple& reply);
   bool HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner);
+
+  // ---- established.cc ----
+  template <typename Whole>
+  void ReceiveBurst(std::span<const Frame> frames, net::PortId in_port, net::Time now, Whole whole);
+  void Recognise(std::span<const Frame> frames, net::PortId in_port);
+  void LookUp();
+  template <net::Family kFamily>
+  bool Follow(Lane* lane, const Frame& frame, ctrack::TableValue value);
+  void Observe(const Lane& lane, ctrack::CtRef ct, rules::PathId path);
+  void Flush(Lane* lane);
+  // After the slow path has sent a packet by `route`: the next one of its kind may take the
+  // shortcut.
+  void LearnShortcut(const Flight& f);
+  void BeginEpoch();
+  void RenewEpoch();
 
   // ---- hooks.cc ----
   void Ingress(net::Packet* packet, const Known& known, net::Time now);
@@ -141,6 +161,24 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   const route::RouteTable& routes() const { return *snapshot_->routes; }
   rules::WorkerRules& worker_rules() const { return *snapshot_->worker_rules[context_.worker]; }
   rules::PathBuilder* BeginPath();
+
+  // A burst on its way through the stages; here because it is large and needs no initial value.
+  struct Burst {
+    std::array<net::Ipv4Key, kMaxBurst> ipv4;
+    std::array<net::Tuple, kMaxBurst> ipv6;
+    std::array<uint8_t, kMaxBurst> ipv4_place;  // which frame a key is of
+    std::array<uint8_t, kMaxBurst> ipv6_place;
+    size_t ipv4_count = 0;
+    size_t ipv6_count = 0;
+    std::array<net::Family, kMaxBurst> family;  // by frame; kNotPlain: nothing is known
+    std::array<ctrack::TableValue, kMaxBurst> value;
+  };
+  static constexpr auto kNotPlain = static_cast<net::Family>(0);
+  Burst burst_;
+  NextHops next_hops_;
+  // Shortcuts of another epoch lead nowhere.
+  uint32_t epoch_ = 0;
+  uint32_t neighbor_generation_ = 0;
 
   const Context context_;
   const Snapshot* snapshot_ = nullptr;

@@ -1,4 +1,4 @@
-// From the wire to conntrack: link layer, parsing, reassembly, ownership, lookup in bulk.
+// From the wire to conntrack: link layer, parsing, reassembly, ownership.
 #include <cstring>
 
 #include "dataplane/net/parse.h"
@@ -17,15 +17,6 @@ net::Tuple AddressTuple(const net::ParsedPacket& ip) {
   return tuple;
 }
 
-void PrefetchConnection(const ctrack::Connection* connection) {
-  if (connection == nullptr) return;
-  constexpr size_t kCacheLine = 64;
-  const auto* bytes = reinterpret_cast<const char*>(connection);
-  for (size_t at = 0; at < sizeof(ctrack::Connection); at += kCacheLine) {
-    __builtin_prefetch(bytes + at);
-  }
-}
-
 bool IsErrorPacket(const net::ParsedPacket& ip) {
   const bool icmp = ip.family == net::Family::kIpv4 ? ip.protocol == net::kProtoIcmp
                                                     : ip.protocol == net::kProtoIcmpv6;
@@ -33,46 +24,6 @@ bool IsErrorPacket(const net::ParsedPacket& ip) {
 }
 
 }  // namespace
-
-void Pipeline::Impl::Receive(std::span<net::Packet> packets, net::Time now) {
-  now_ = now;
-  std::array<net::Packet*, kMaxBurst> admitted;
-  std::array<net::Tuple, kMaxBurst> tuples;
-  std::array<uint32_t, kMaxBurst> hashes;
-  std::array<ctrack::TableValue, kMaxBurst> values;
-  std::array<int, kMaxBurst> tuple_of;  // index into tuples, -1: none
-  size_t count = 0;
-  size_t tuple_count = 0;
-
-  stats_.packets += packets.size();
-  for (net::Packet& packet : packets) {
-    if (!Admit(&packet, now, true)) continue;
-    tuple_of[count] = -1;
-    if (const auto tuple = net::TupleOf(packet.ip)) {
-      tuple_of[count] = static_cast<int>(tuple_count);
-      tuples[tuple_count++] = *tuple;
-    }
-    admitted[count++] = &packet;
-  }
-
-  ctrack::ConnectionTable& table = tracker_.table();
-  table.HashBurst({tuples.data(), tuple_count}, {hashes.data(), tuple_count});
-  table.LookupBurst({tuples.data(), tuple_count}, {hashes.data(), tuple_count},
-                    {values.data(), tuple_count});
-  // A connection lies in four cache lines; the first packet's work hides the wait for the others'.
-  for (size_t i = 0; i < tuple_count; ++i) PrefetchConnection(values[i].connection());
-  const uint64_t changes = table_changes_;
-  for (size_t i = 0; i < count; ++i) {
-    Known known;
-    known.table_changes = changes;
-    if (tuple_of[i] >= 0) {
-      known.looked_up = true;
-      known.value = values[static_cast<size_t>(tuple_of[i])];
-    }
-    Ingress(admitted[i], known, now);
-  }
-  tracker_.Reap();
-}
 
 bool Pipeline::Impl::AcceptsFrame(const net::Packet& packet) const {
   const auto* ethernet = packet.At<net::EthernetHeader>(0);

@@ -1,0 +1,279 @@
+// The established path's stages (established.h). Stays straight: what is rare is elsewhere.
+#include "dataplane/pipeline/established.h"
+
+#include <algorithm>
+
+#include "ctrack/tcp_established.h"
+#include "dataplane/net/plain.h"
+#include "dataplane/pipeline/pipeline_impl.h"
+
+namespace postern::pipeline {
+namespace {
+
+using ctrack::Connection;
+using ctrack::Shortcut;
+using net::Family;
+
+constexpr uint16_t kRawIpv4 = net::ByteSwap(net::kEtherTypeIpv4);
+constexpr uint16_t kRawIpv6 = net::ByteSwap(net::kEtherTypeIpv6);
+constexpr uint64_t kMacMask = 0xffff'ffff'ffff;
+constexpr uint64_t kGroupBit = 1;
+
+uint64_t RawMac(const net::MacAddress& mac) {
+  uint64_t raw = 0;
+  std::memcpy(&raw, mac.bytes.data(), mac.bytes.size());
+  return raw;
+}
+
+void WriteEthernet(uint8_t* frame, const NextHop& hop) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&hop.ethernet);
+  std::memcpy(frame, bytes, 8);
+  std::memcpy(frame + 6, bytes + 6, 8);
+}
+
+}  // namespace
+
+// What holds for a burst, and what is gathered in it.
+struct Pipeline::Impl::Lane {
+  const ctrack::Settings& settings;
+  rules::WorkerRules& rules;
+  const net::PortId in_port;
+  const net::Time now;
+  const net::Time udp_until;     // when a UDP connection ends that isn't a stream
+  const net::Time stream_until;  // when one ends that is
+  uint64_t key = 0;              // ShortcutKey without status and flags
+
+  // A run of packets of one path.
+  rules::PathId path = rules::kNoPath;
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+
+  // Frames for one port.
+  net::PortId out_port = net::kNoPort;
+  size_t ready = 0;
+  std::array<Frame, kMaxBurst> frames;
+};
+
+// Passes on one packet; false: nothing has been done, it must go the slow way.
+template <Family kFamily>
+inline bool Pipeline::Impl::Follow(Lane* lane, const Frame& frame, ctrack::TableValue value) {
+  constexpr bool kIpv4 = kFamily == Family::kIpv4;
+  Connection* connection = value.connection();
+  if (connection == nullptr) return false;
+  const net::Direction direction = value.direction();
+  const Shortcut& shortcut = connection->shortcut[static_cast<size_t>(direction)];
+  uint8_t* l3 = frame.data + net::kPlainL3;
+  uint8_t* l4 = l3 + (kIpv4 ? sizeof(net::Ipv4Header) : sizeof(net::Ipv6Header));
+  auto* ipv4 = reinterpret_cast<net::Ipv4Header*>(l3);
+  auto* ipv6 = reinterpret_cast<net::Ipv6Header*>(l3);
+  const uint8_t protocol = kIpv4 ? ipv4->protocol : ipv6->next_header;
+  const bool udp = protocol == net::kProtoUdp;
+
+  const uint32_t status = connection->status;
+  const uint64_t key = lane->key | uint64_t{static_cast<uint16_t>(status)} << 32;
+  if (shortcut.key != key) {
+    if (udp) return false;
+    const auto* tcp = reinterpret_cast<const net::TcpHeader*>(l4);
+    if (shortcut.key != (key | uint64_t{tcp->flags} << 56)) return false;
+  }
+  if (connection->expires <= lane->now) return false;
+  const uint32_t l3_length =
+      kIpv4 ? ipv4->total_length.Host() : ipv6->payload_length.Host() + sizeof(net::Ipv6Header);
+  const NextHop& hop = next_hops_.At(shortcut.next_hop);
+  if (l3_length > hop.mtu) return false;
+
+  const auto l4_length = static_cast<uint32_t>(l3_length - static_cast<uint32_t>(l4 - l3));
+  if (lane->settings.checksum && !frame.checksum_verified) {
+    const uint8_t* addresses = kIpv4 ? ipv4->source : ipv6->source;
+    const uint64_t sum =
+        kIpv4 ? net::RawWords(net::LoadRaw<uint64_t>(addresses)) : net::RawSum(addresses, 32);
+    if (!PlainChecksumValid(sum, protocol, l4, l4_length)) return false;
+  }
+  if (udp) {
+    const uint32_t said = reinterpret_cast<const net::UdpHeader*>(l4)->length.Host();
+    if (said < sizeof(net::UdpHeader) || said > l4_length) return false;
+    if ((status & ctrack::kAssured) != 0) {
+      connection->expires = lane->stream_until;
+    } else {
+      const bool seen_reply = (status & ctrack::kSeenReply) != 0;
+      if (seen_reply && lane->now > connection->protocol.udp.stream_at) return false;
+      connection->expires = lane->udp_until;
+    }
+  } else {
+    const uint32_t timeout = ctrack::TrackEstablishedTcp(
+        &connection->protocol.tcp, direction, reinterpret_cast<const net::TcpHeader*>(l4),
+        l4_length, lane->settings);
+    if (timeout == 0) return false;
+    connection->expires = lane->now + timeout * net::kSecond;
+  }
+
+  if (lane->settings.acct) tracker_.Account(connection, direction, l3_length);
+  if constexpr (kIpv4) {
+    if ((status & (ctrack::kSrcNat | ctrack::kDstNat)) != 0) {
+      TranslateIpv4(l3, protocol, shortcut);
+    } else {
+      LowerTtl(ipv4);
+    }
+  } else {
+    --ipv6->hop_limit;
+  }
+  WriteEthernet(frame.data, hop);
+
+  if (lane->path != shortcut.path || lane->out_port != hop.out_port) {
+    Flush(lane);
+    lane->path = shortcut.path;
+    lane->out_port = hop.out_port;
+  }
+  ++lane->packets;
+  lane->bytes += l3_length;
+  lane->frames[lane->ready++] = {frame.data, frame.buffer, net::kPlainL3 + l3_length, false};
+  if (context_.observer != nullptr) [[unlikely]] {
+    Observe(*lane,
+            {connection, direction == net::Direction::kReply   ? ctrack::CtInfo::kEstablishedReply
+                         : connection->Has(ctrack::kSeenReply) ? ctrack::CtInfo::kEstablished
+                                                               : ctrack::CtInfo::kNew},
+            shortcut.path);
+  }
+  return true;
+}
+
+void Pipeline::Impl::Observe(const Lane& lane, ctrack::CtRef ct, rules::PathId path) {
+  net::Packet packet;
+  packet.in_port = lane.in_port;
+  Flight f;
+  f.packet = &packet;
+  f.now = lane.now;
+  f.ct = ct;
+  f.tracked = true;
+  f.remembered = path;
+  f.path = BeginPath();
+  Observe(f, net::Verdict::kAccept, net::DropReason::kNone);
+}
+
+void Pipeline::Impl::Flush(Lane* lane) {
+  if (lane->packets != 0) lane->rules.CountPath(lane->path, lane->packets, lane->bytes);
+  lane->packets = lane->bytes = 0;
+  const size_t ready = lane->ready;
+  lane->ready = 0;
+  if (ready == 0) return;
+  context_.io->TransmitFrames(lane->in_port, lane->out_port, {lane->frames.data(), ready});
+}
+
+void Pipeline::Impl::Recognise(std::span<const Frame> frames, net::PortId in_port) {
+  Burst& burst = burst_;
+  burst.ipv4_count = burst.ipv6_count = 0;
+  const uint64_t mac = RawMac(routes().port(in_port).mac);
+  const bool promiscuous = ((context_.promiscuous_ports >> in_port) & 1) != 0;
+  const bool alone = context_.owners->workers() == 1;
+  for (size_t i = 0; i < frames.size(); ++i) {
+    const Frame& frame = frames[i];
+    burst.family[i] = kNotPlain;
+    burst.value[i] = {};
+    if (frame.length < sizeof(net::EthernetHeader)) continue;
+    const uint64_t destination = net::LoadRaw<uint64_t>(frame.data) & kMacMask;
+    if (destination != mac && (!promiscuous || (destination & kGroupBit) != 0)) continue;
+    const auto type = net::LoadRaw<uint16_t>(frame.data + offsetof(net::EthernetHeader, type));
+    if (type == kRawIpv4) {
+      net::Ipv4Key* key = &burst.ipv4[burst.ipv4_count];
+      if (!net::ReadPlainIpv4(frame.data, frame.length, key)) continue;
+      if (!alone && context_.owners->OwnerOf(key->ToTuple()) != context_.worker) continue;
+      burst.family[i] = Family::kIpv4;
+      burst.ipv4_place[burst.ipv4_count++] = static_cast<uint8_t>(i);
+    } else if (type == kRawIpv6) {
+      net::Tuple* tuple = &burst.ipv6[burst.ipv6_count];
+      if (!net::ReadPlainIpv6(frame.data, frame.length, tuple)) continue;
+      if (!alone && context_.owners->OwnerOf(*tuple) != context_.worker) continue;
+      burst.family[i] = Family::kIpv6;
+      burst.ipv6_place[burst.ipv6_count++] = static_cast<uint8_t>(i);
+    }
+  }
+}
+
+void Pipeline::Impl::LookUp() {
+  Burst& burst = burst_;
+  const ctrack::ConnectionTable& table = tracker_.table();
+  std::array<ctrack::TableValue, kMaxBurst> values;
+  const auto keep = [&burst, &values](const auto& places, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      burst.value[places[i]] = values[i];
+      const Connection* connection = values[i].connection();
+      if (connection == nullptr) continue;
+      __builtin_prefetch(connection, 1);
+      __builtin_prefetch(&connection->protocol, 1);
+    }
+  };
+  if (burst.ipv4_count != 0) {
+    table.LookupBurst({burst.ipv4.data(), burst.ipv4_count}, {values.data(), burst.ipv4_count});
+    keep(burst.ipv4_place, burst.ipv4_count);
+  }
+  if (burst.ipv6_count != 0) {
+    std::array<uint32_t, kMaxBurst> hashes;
+    const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);
+    table.HashBurst(tuples, {hashes.data(), tuples.size()});
+    table.LookupBurst(tuples, {hashes.data(), tuples.size()}, {values.data(), tuples.size()});
+    keep(burst.ipv6_place, burst.ipv6_count);
+  }
+}
+
+// `whole(i)` makes the Packet of frame i; null: it is gone.
+template <typename Whole>
+void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_port, net::Time now,
+                                  Whole whole) {
+  now_ = now;
+  stats_.packets += frames.size();
+  RenewEpoch();
+  Recognise(frames, in_port);
+  LookUp();
+  const ctrack::Settings& settings = snapshot_->conntrack;
+  Lane lane{settings,
+            worker_rules(),
+            in_port,
+            now,
+            now + settings.udp_timeout * net::kSecond,
+            now + settings.udp_timeout_stream * net::kSecond};
+  lane.key = ShortcutKey(epoch_, 0, in_port, 0);
+  const uint64_t changes = table_changes_;
+  for (size_t i = 0; i < frames.size(); ++i) {
+    const Family family = burst_.family[i];
+    const ctrack::TableValue value = burst_.value[i];
+    if (family == Family::kIpv4) {
+      if (Follow<Family::kIpv4>(&lane, frames[i], value)) continue;
+    } else if (family == Family::kIpv6) {
+      if (Follow<Family::kIpv6>(&lane, frames[i], value)) continue;
+    }
+    Flush(&lane);
+    net::Packet* packet = whole(i);
+    if (packet == nullptr || !Admit(packet, now, true)) continue;
+    Known known;
+    known.looked_up = family != kNotPlain;
+    known.value = value;
+    known.table_changes = changes;
+    Ingress(packet, known, now);
+    RenewEpoch();
+    lane.key = ShortcutKey(epoch_, 0, in_port, 0);
+  }
+  Flush(&lane);
+  tracker_.Reap();
+}
+
+void Pipeline::Impl::Receive(std::span<const Frame> frames, net::PortId in_port, net::Time now) {
+  net::Packet packet;
+  ReceiveBurst(frames, in_port, now, [&](size_t i) {
+    return context_.io->Adopt(frames[i], in_port, &packet) ? &packet : nullptr;
+  });
+}
+
+void Pipeline::Impl::Receive(std::span<net::Packet> packets, net::Time now) {
+  std::array<Frame, kMaxBurst> frames;
+  for (size_t first = 0, next = 0; first < packets.size(); first = next) {
+    const net::PortId in_port = packets[first].in_port;
+    for (; next < packets.size() && packets[next].in_port == in_port; ++next) {
+      const net::Packet& packet = packets[next];
+      frames[next - first] = {packet.data, packet.buffer, packet.length, packet.checksum_verified};
+    }
+    ReceiveBurst({frames.data(), next - first}, in_port, now,
+                 [&](size_t i) { return &packets[first + i]; });
+  }
+}
+
+}  // namespace postern::pipeline

@@ -1,0 +1,92 @@
+// The established path: packets whose way is known, in stages over a burst.
+//
+// Theory of operation. Every packet of an established connection meets the same rules, the same
+// route, the same translation and the same neighbour as the one before it. So when the slow path
+// (hooks.cc) has sent a packet, it leaves a Shortcut in the connection (ctrack/connection.h), one a
+// direction: what to write into the packet, which path's counter to raise, where to send it. A
+// burst is then handled in stages, so that waiting for memory overlaps:
+//
+//   recognise   plain packets (net/plain.h) and their tuples, straight from the frame
+//   look up     their hashes and table entries in bulk, asking for the connections' lines
+//   follow      each in turn: compare one number, prove the transport checksum, let the protocol
+//               look, rewrite, count, send. Whatever is unusual goes the slow way at its turn.
+//
+// The one number (ShortcutKey) holds the pipeline's epoch, which ends when a snapshot, a neighbour
+// or a port changes; the connection's status bits; the port that the packet came in by; and its TCP
+// flags where a rule has read them.
+//
+// Invariants: packets of a burst are handled in their order. Until a packet is known to be able to
+// follow its shortcut nothing is written to it or to its connection, so the slow path sees it as it
+// came. What both do to packet, connection and counters is the same (tests/pipeline's equivalence
+// test compares them).
+#pragma once
+
+#include <cstdint>
+
+#include "ctrack/connection.h"
+#include "dataplane/net/checksum.h"
+#include "dataplane/net/wire.h"
+
+namespace postern::pipeline {
+
+// What a shortcut's key must be. `tcp_flags` 0 where no rule on the way reads them.
+constexpr uint64_t ShortcutKey(uint32_t epoch, uint32_t status, net::PortId in_port,
+                               uint8_t tcp_flags) {
+  return uint64_t{epoch} | uint64_t{static_cast<uint16_t>(status)} << 32 |
+         uint64_t{static_cast<uint8_t>(in_port)} << 48 | uint64_t{tcp_flags} << 56;
+}
+
+// RFC 1624 eqn 3 on a raw checksum field: `delta` is the sum of ~m + m' over what has changed.
+constexpr uint16_t ApplyDelta(uint16_t checksum, uint64_t delta) {
+  return static_cast<uint16_t>(~net::FoldRaw(static_cast<uint16_t>(~checksum) + delta));
+}
+
+// One less in the TTL's place of its 16-bit word.
+inline constexpr uint64_t kTtlDelta = 0xfffe;
+
+// The Internet checksum of a plain packet's transport is right, or there is none.
+inline bool PlainChecksumValid(uint64_t addresses, uint8_t protocol, const uint8_t* l4,
+                               uint32_t length) {
+  if (protocol == net::kProtoUdp &&
+      net::LoadRaw<uint16_t>(l4 + offsetof(net::UdpHeader, checksum)) == 0) {
+    return true;
+  }
+  // The pseudo header's last words: protocol and length.
+  const uint64_t rest =
+      uint64_t{net::ByteSwap(static_cast<uint16_t>(length))} + (uint64_t{protocol} << 8);
+  return (addresses + rest + net::RawSum(l4, length)) % 0xffff == 0;
+}
+
+// Addresses and ports of an IPv4 packet become those of the shortcut, its checksums follow and its
+// TTL is one less.
+inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::Shortcut& shortcut) {
+  auto* ip = reinterpret_cast<net::Ipv4Header*>(l3);
+  uint8_t* l4 = l3 + sizeof(net::Ipv4Header);
+  const uint64_t addresses = uint64_t{~net::LoadRaw<uint32_t>(ip->source)} + shortcut.source +
+                             uint32_t{~net::LoadRaw<uint32_t>(ip->destination)} +
+                             shortcut.destination;
+  const uint64_t ports =
+      uint64_t{static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4))} + shortcut.source_port +
+      static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4 + 2)) + shortcut.destination_port;
+  std::memcpy(ip->source, &shortcut.source, 8);
+  std::memcpy(l4, &shortcut.source_port, 4);
+  const uint16_t header = ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), addresses + kTtlDelta);
+  std::memcpy(&ip->checksum, &header, sizeof(header));
+  --ip->ttl;
+  const bool udp = protocol == net::kProtoUdp;
+  uint8_t* field =
+      l4 + (udp ? offsetof(net::UdpHeader, checksum) : offsetof(net::TcpHeader, checksum));
+  const auto before = net::LoadRaw<uint16_t>(field);
+  if (udp && before == 0) return;  // RFC 768: there is none
+  uint16_t after = ApplyDelta(before, addresses + ports);
+  if (udp && after == 0) after = 0xffff;
+  std::memcpy(field, &after, sizeof(after));
+}
+
+inline void LowerTtl(net::Ipv4Header* ip) {
+  const uint16_t header = ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), kTtlDelta);
+  std::memcpy(&ip->checksum, &header, sizeof(header));
+  --ip->ttl;
+}
+
+}  // namespace postern::pipeline

@@ -3,6 +3,7 @@
 #include <bit>
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "dataplane/rules/compiled.h"
@@ -20,9 +21,14 @@ struct Overloaded : Visitors... {
 template <typename... Visitors>
 Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
+// Indexes by the chain of the model; null: the chain needs none.
+using ChainIndexes = std::unordered_map<const Chain*, std::shared_ptr<const ChainIndex>>;
+
 class Compiler {
  public:
-  Compiler(RuleSet::Compiled* out, SharedState* shared) : out_(*out), shared_(*shared) {}
+  // `unchanged`: the indexes that are known already.
+  Compiler(RuleSet::Compiled* out, SharedState* shared, const ChainIndexes& unchanged)
+      : out_(*out), shared_(*shared), unchanged_(unchanged) {}
 
   void Run() {
     for (const Family family : {Family::kIpv4, Family::kIpv6}) {
@@ -49,35 +55,51 @@ class Compiler {
         out_.places.push_back(place);
       }
       const auto last = static_cast<uint32_t>(out_.places.size());
-      ranges.push_back({first, last});
+      ranges.push_back({first, last, nullptr});
       if (!chain.builtin) continue;
       place.number = 0;
       out_.places.push_back(place);
-      AddBase(family, table, chain, ranges.back());
+      AddBase(family, table, chain, static_cast<uint32_t>(c), last);
     }
   }
 
-  void AddBase(Family family, net::Table table, const Chain& chain, ChainRange range) {
+  void AddBase(Family family, net::Table table, const Chain& chain, uint32_t number,
+               RuleId policy) {
     for (const net::Hook hook : BuiltinChains(table)) {
       if (net::ToString(hook) != chain.name) continue;
       out_.base[FamilyIndex(family)][static_cast<size_t>(table)][static_cast<size_t>(hook)] = {
-          true, range, range.last, chain.policy};
+          true, number, policy, chain.policy};
     }
   }
 
   void Fill(Family family, net::Table table) {
     TableModel& model = out_.model.family(family).table(table);
-    const auto& ranges = out_.chains[FamilyIndex(family)][static_cast<size_t>(table)];
+    auto& ranges = out_.chains[FamilyIndex(family)][static_cast<size_t>(table)];
     for (size_t c = 0; c < model.chains.size(); ++c) {
-      by_name_.try_emplace(model.chains[c].name, ranges[c]);
+      by_name_.try_emplace(model.chains[c].name, static_cast<uint32_t>(c));
     }
     for (size_t c = 0; c < model.chains.size(); ++c) {
       std::vector<Rule>& rules = model.chains[c].rules;
       for (size_t r = 0; r < rules.size(); ++r) {
         FillRule(family, rules[r], &out_.rules[ranges[c].first + r]);
       }
+      ranges[c].index = IndexOf(family, table, model.chains[c], ranges[c]);
     }
     by_name_.clear();
+  }
+
+  std::shared_ptr<const ChainIndex> IndexOf(Family family, net::Table table, const Chain& chain,
+                                            const ChainRange& range) const {
+    if (chain.rules.size() < out_.options.index_from) return nullptr;
+    const auto same = unchanged_.find(&chain);
+    if (same != unchanged_.end()) return same->second;
+    std::vector<RuleBounds> bounds;
+    bounds.reserve(chain.rules.size());
+    for (size_t r = 0; r < chain.rules.size(); ++r) {
+      bounds.push_back(
+          BoundsOf(chain.rules[r], out_.rules[range.first + r].ip, table != net::Table::kRaw));
+    }
+    return ChainIndex::Build(bounds, family, out_.options.hash_seed);
   }
 
   void FillRule(Family family, Rule& rule, CompiledRule* out) {
@@ -185,17 +207,32 @@ class Compiler {
 
   RuleSet::Compiled& out_;
   SharedState& shared_;
-  std::map<std::string, uint32_t, std::less<>> rings_;      // by recent's list
-  std::map<std::string, ChainRange, std::less<>> by_name_;  // of the table being filled
+  const ChainIndexes& unchanged_;
+  std::map<std::string, uint32_t, std::less<>> rings_;    // by recent's list
+  std::map<std::string, uint32_t, std::less<>> by_name_;  // chains of the table being filled
 };
 
+bool IsIdentity(const std::vector<uint32_t>& pairs, size_t previous) {
+  if (pairs.size() != previous) return false;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    if (pairs[i] != i) return false;
+  }
+  return true;
+}
+
 // What an incoming model carries may belong to other rules by now; what counts is `previous`.
-void CarryOverStates(const Model* previous, Model* next) {
+// Returns the indexes of the chains that are still the same.
+ChainIndexes CarryOver(const RuleSet::Compiled* previous, RuleSet::Compiled* next) {
+  ChainIndexes unchanged;
+  const bool same_options = previous != nullptr &&
+                            previous->options.port_names == next->options.port_names &&
+                            previous->options.hash_seed == next->options.hash_seed &&
+                            previous->options.index_from == next->options.index_from;
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     for (int t = 0; t < net::kTableCount; ++t) {
       const TableModel* before =
-          previous == nullptr ? nullptr : &previous->family(family).tables[t];
-      for (Chain& chain : next->family(family).tables[t].chains) {
+          previous == nullptr ? nullptr : &previous->model.family(family).tables[t];
+      for (Chain& chain : next->model.family(family).tables[t].chains) {
         for (Rule& rule : chain.rules) rule.states.clear();
         const Chain* same = before == nullptr ? nullptr : before->Find(chain.name);
         if (same == nullptr) continue;
@@ -203,9 +240,13 @@ void CarryOverStates(const Model* previous, Model* next) {
         for (size_t r = 0; r < pairs.size(); ++r) {
           if (pairs[r] != kUnpaired) chain.rules[r].states = same->rules[pairs[r]].states;
         }
+        if (!same_options || !IsIdentity(pairs, same->rules.size())) continue;
+        const auto number = static_cast<size_t>(same - before->chains.data());
+        unchanged[&chain] = previous->Chains(family, static_cast<net::Table>(t))[number].index;
       }
     }
   }
+  return unchanged;
 }
 
 }  // namespace
@@ -225,8 +266,9 @@ std::shared_ptr<const RuleSet> RuleSet::Compile(const Model& model, const Option
     shared = compiled.own_state.get();
   }
   shared->connlimit->Collect();
-  CarryOverStates(previous == nullptr ? nullptr : &previous->model(), &compiled.model);
-  Compiler(&compiled, shared).Run();
+  const ChainIndexes unchanged =
+      CarryOver(previous == nullptr ? nullptr : previous->compiled_.get(), &compiled);
+  Compiler(&compiled, shared, unchanged).Run();
   return rules;
 }
 

@@ -2,9 +2,9 @@
 //
 // All rules of both families and all tables stand in one array; a rule's index is its RuleId. A
 // chain is a stretch of it; a built-in chain's policy has the index after its last rule (that
-// element is never evaluated). Jumps hold the index range of their chain, so a walk
+// element is never evaluated). Jumps hold the number of their chain, so a walk
 // follows no names and no pointers but those of fat match data in the model, of which the rule set
-// has its own copy.
+// has its own copy. A long chain has an index of its rules (classify/chain_index.h).
 //
 // Immutable after Compile(); every worker reads it.
 #pragma once
@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "dataplane/rules/classify/chain_index.h"
 #include "dataplane/rules/ip_part.h"
 #include "dataplane/rules/matches/connlimit.h"
 #include "dataplane/rules/matches/conntrack.h"
@@ -36,6 +37,8 @@ using CompiledMatch =
 struct ChainRange {
   uint32_t first = 0;
   uint32_t last = 0;  // one behind
+  // Which of its rules can match a packet; null: every rule is looked at.
+  std::shared_ptr<const ChainIndex> index;
 };
 
 enum class TargetKind : uint8_t {
@@ -63,12 +66,12 @@ struct CompiledTarget {
   TargetKind kind = TargetKind::kNone;
   RejectWith reject = RejectWith::kIcmpPortUnreachable;
   union {
-    ChainRange chain;      // kJump, kGoto
+    uint32_t chain;        // kJump, kGoto: number in its table
     Mark mark;             // kMark
     const NatRange* nat;   // kSnat … kRedirect
     const LogTarget* log;  // kLog
   };
-  CompiledTarget() : chain{} {}
+  CompiledTarget() : nat(nullptr) {}
 };
 
 struct CompiledRule {
@@ -80,7 +83,7 @@ struct CompiledRule {
 
 struct BaseChain {
   bool exists = false;
-  ChainRange range;
+  uint32_t chain = 0;  // number in its table
   RuleId policy = kNoRule;
   net::Verdict verdict = net::Verdict::kAccept;
 };
@@ -99,7 +102,7 @@ struct RuleSet::Compiled {
   std::vector<CompiledMatch> matches;
   std::array<std::array<std::array<BaseChain, net::kHookCount>, net::kTableCount>, kFamilyCount>
       base;
-  // By RuleId, and by family, table and chain the id of the chain's first rule.
+  // By RuleId, and by family, table and chain.
   std::vector<RulePlace> places;
   std::array<std::array<std::vector<ChainRange>, net::kTableCount>, kFamilyCount> chains;
   // Only where Compile was given none.
@@ -107,6 +110,9 @@ struct RuleSet::Compiled {
 
   const BaseChain& Base(Family family, net::Table table, net::Hook hook) const {
     return base[FamilyIndex(family)][static_cast<size_t>(table)][static_cast<size_t>(hook)];
+  }
+  const std::vector<ChainRange>& Chains(Family family, net::Table table) const {
+    return chains[FamilyIndex(family)][static_cast<size_t>(table)];
   }
 };
 

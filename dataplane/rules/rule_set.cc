@@ -1,6 +1,7 @@
 #include "dataplane/rules/rule_set.h"
 
 #include "dataplane/rules/compiled.h"
+#include "dataplane/rules/walk_steps.h"
 #include "dataplane/rules/worker_rules.h"
 
 namespace postern::rules {
@@ -91,11 +92,6 @@ void Apply(const CompiledTarget& target, const WalkContext& context) {
   }
 }
 
-struct Frame {
-  RuleId next;
-  RuleId last;
-};
-
 }  // namespace
 
 RuleSet::RuleSet() : compiled_(std::make_unique<Compiled>()) {}
@@ -108,25 +104,24 @@ WalkResult RuleSet::Walk(net::Table table, const WalkContext& context) const {
   if (!base.exists || !HasTable(family, table)) {
     return Decide(net::Verdict::kAccept, net::DropReason::kNone, kNoRule);
   }
+  const std::vector<ChainRange>& chains = compiled.Chains(family, table);
   const PacketKey key(context);
-  Frame stack[kMaxJumpDepth];
+  WalkSteps steps(key, context);
+  WalkSteps::Place stack[kMaxJumpDepth];
   size_t depth = 0;
-  RuleId id = base.range.first;
-  RuleId last = base.range.last;
+  bool returns = false;
+  steps.Enter(chains[base.chain]);
   for (;;) {
-    if (id == last) {
+    if (returns || !steps.Advance()) {
       if (depth == 0) break;
-      --depth;
-      id = stack[depth].next;
-      last = stack[depth].last;
+      steps.ReturnTo(stack[--depth]);
+      returns = false;
       continue;
     }
+    const RuleId id = steps.id();
     const CompiledRule& rule = compiled.rules[id];
     const Answer answer = Evaluate(compiled, rule, key, context);
-    if (answer == Answer::kNo) {
-      ++id;
-      continue;
-    }
+    if (answer == Answer::kNo) continue;
     if (answer == Answer::kHotdrop) {
       return Decide(net::Verdict::kDrop, net::DropReason::kMatchHotdrop, id);
     }
@@ -138,22 +133,20 @@ WalkResult RuleSet::Walk(net::Table table, const WalkContext& context) const {
       case TargetKind::kMark:
       case TargetKind::kNotrack:
         Apply(target, context);
-        ++id;
         break;
       case TargetKind::kReturn:
-        id = last;
+        returns = true;
         break;
       case TargetKind::kJump:
         // Validate refuses deeper nesting; the bound keeps a wrong model from the stack's end.
         if (depth == kMaxJumpDepth) {
           return Decide(net::Verdict::kDrop, net::DropReason::kRuleDrop, id);
         }
-        stack[depth++] = {id + 1, last};
+        stack[depth++] = steps.place();
         [[fallthrough]];
       case TargetKind::kGoto:
         // The chain that a goto leaves is not returned to, but its caller is.
-        id = target.chain.first;
-        last = target.chain.last;
+        steps.Enter(chains[target.chain]);
         break;
       default:
         return Finish(target, id, &context.path->depends);
@@ -165,7 +158,9 @@ WalkResult RuleSet::Walk(net::Table table, const WalkContext& context) const {
 
 bool RuleSet::HasRules(Family family, net::Table table, net::Hook hook) const {
   const BaseChain& base = compiled_->Base(family, table, hook);
-  return base.range.first != base.range.last;
+  if (!base.exists) return false;
+  const ChainRange& range = compiled_->Chains(family, table)[base.chain];
+  return range.first != range.last;
 }
 
 RuleId RuleSet::PolicyId(Family family, net::Table table, net::Hook hook) const {
@@ -183,10 +178,9 @@ uint32_t RuleSet::rule_count() const { return static_cast<uint32_t>(compiled_->p
 RulePlace RuleSet::Place(RuleId id) const { return compiled_->places[id]; }
 
 RuleId RuleSet::IdOf(const RulePlace& place) const {
-  const auto& chains =
-      compiled_->chains[FamilyIndex(place.family)][static_cast<size_t>(place.table)];
+  const std::vector<ChainRange>& chains = compiled_->Chains(place.family, place.table);
   if (place.chain >= chains.size()) return kNoRule;
-  const ChainRange range = chains[place.chain];
+  const ChainRange& range = chains[place.chain];
   if (place.number > range.last - range.first) return kNoRule;
   if (place.number != 0) return range.first + place.number - 1;
   const Chain& chain = model().family(place.family).table(place.table).chains[place.chain];

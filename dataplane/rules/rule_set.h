@@ -132,6 +132,8 @@ class RuleSet {
     uint32_t connlimit_keys = 1U << 18;
     // Random in the daemon: hashes over addresses that a sender chooses begin with it.
     uint64_t hash_seed = 0;
+    // Rules from which on a chain gets an index (classify/chain_index.h), where one is of use.
+    uint32_t index_from = 48;
   };
   // Compiles a validated model (unknown chains, loops and misplaced targets were refused by
   // Validate). `previous`, may be null: unchanged rules keep the state of limit and connlimit.

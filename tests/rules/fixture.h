@@ -259,8 +259,10 @@ struct Walker {
 
   explicit Walker(const Model& model, SharedState* shared = nullptr,
                   const RuleSet* previous = nullptr,
-                  std::vector<std::string> ports = {"lan0", "wan0", "wan1"}) {
+                  std::vector<std::string> ports = {"lan0", "wan0", "wan1"},
+                  uint32_t index_from = RuleSet::Options().index_from) {
     RuleSet::Options options;
+    options.index_from = index_from;
     options.port_names = std::move(ports);
     rules = RuleSet::Compile(model, options, shared, previous);
   }

@@ -1,161 +1,52 @@
-// postern-bench: the pipeline's speed on prepared packets, one worker.
+// postern-bench: how fast whole paths through the appliance are, or, with --pipeline, where the
+// pipeline's cycles go.
 #include <boost/program_options.hpp>
-#include <fstream>
 #include <iostream>
-#include <vector>
 
-#include "dataplane/dpdk/eal.h"
-#include "perf/report.h"
+#include "perf/bench.h"
 
 namespace postern::perf {
 namespace {
 
 namespace po = boost::program_options;
 
-constexpr Scenario kScenarios[] = {
-    {Transport::kUdp, Nat::kNone, 1'000},
-    {Transport::kUdp, Nat::kNone, 16'000},
-    {Transport::kUdp, Nat::kNone, 200'000},
-    {Transport::kUdp, Nat::kNone, 1'000'000},
-    {Transport::kUdp, Nat::kMasquerade, 1'000},
-    {Transport::kUdp, Nat::kMasquerade, 16'000},
-    {Transport::kUdp, Nat::kMasquerade, 200'000},
-    {Transport::kUdp, Nat::kMasquerade, 1'000'000},
-    {Transport::kUdp, Nat::kDnat, 16'000},
-    {Transport::kTcp, Nat::kNone, 16'000},
-    {Transport::kTcp, Nat::kMasquerade, 16'000},
-    {Transport::kTcp, Nat::kDnat, 16'000},
-    {Transport::kUdp, Nat::kNone, 16'000, 10'000},
-    {Transport::kUdp, Nat::kNone, 16'000, 10, false},
-    {Transport::kUdp, Nat::kMasquerade, 16'000, 10, false},
-    {Transport::kTcp, Nat::kNone, 16'000, 10, false},
-    {Transport::kUdp, Nat::kNone, 0, 10, true, 200'000},
-    {Transport::kUdp, Nat::kMasquerade, 0, 10, true, 200'000},
-    {Transport::kUdp, Nat::kMasquerade, 1'000'000, 10, true, 200'000},
-    {Transport::kUdp, Nat::kNone, 0, 10'000, true, 20'000},
+struct Options : BenchOptions {
+  bool pipeline = false;
 };
 
-struct Options {
-  unsigned cpu = 0;
-  unsigned rounds = 5;
-  uint64_t packets = 1'000'000;
-  uint32_t most_flows = UINT32_MAX;
-  std::string only;
-  std::string json;
-};
+void Describe(po::options_description* text, Options* options) {
+  auto add = text->add_options();
+  add("help", "this text");
+  add("list", "names of the scenarios");
+  add("pipeline", po::bool_switch(&options->pipeline),
+      "the pipeline alone, by stage, instead of whole paths");
+  add("only", po::value(&options->only), "scenarios whose name contains this");
+  add("most-flows", po::value(&options->most_flows),
+      "leave out scenarios with more connections (1000000)");
+  add("rounds", po::value(&options->rounds), "rounds of each scenario, interleaved (5)");
+  add("seconds", po::value(&options->seconds), "a measured window of a whole path (1)");
+  add("packets", po::value(&options->packets), "--pipeline: packets a round, at least (1000000)");
+  add("cpus", po::value(&options->cpus)->multitoken(), "the workers' CPUs (0)");
+  add("main", po::value(&options->main_cpu), "the control thread's CPU (0)");
+  add("json", po::value(&options->json), "a file for all figures");
+}
 
 // False: there is nothing to do, and it has been said.
 bool ReadOptions(int argc, char** argv, Options* options) {
   po::options_description text("postern-bench [options]");
-  auto add = text.add_options();
-  add("help", "this text");
-  add("list", "names of the scenarios");
-  add("only", po::value(&options->only), "scenarios whose name contains this");
-  add("most-flows", po::value(&options->most_flows), "leave out scenarios with more connections");
-  add("rounds", po::value(&options->rounds), "rounds of each scenario, interleaved (5)");
-  add("packets", po::value(&options->packets), "packets a round, at least (1000000)");
-  add("cpu", po::value(&options->cpu), "the CPU to run on (0)");
-  add("json", po::value(&options->json), "a file for all figures");
+  Describe(&text, options);
   po::variables_map given;
   po::store(po::parse_command_line(argc, argv, text), given);
   po::notify(given);
   if (given.contains("help")) std::cout << text;
   if (given.contains("list")) {
-    for (const Scenario& scenario : kScenarios) std::cout << scenario.Name() << '\n';
-  }
-  if (options->rounds == 0) throw po::error("--rounds must be at least 1");
-  return !given.contains("help") && !given.contains("list");
-}
-
-std::vector<Scenario> Chosen(const Options& options) {
-  std::vector<Scenario> chosen;
-  for (const Scenario& scenario : kScenarios) {
-    if (scenario.Name().find(options.only) == std::string::npos) continue;
-    if (scenario.flows + scenario.storm <= options.most_flows) chosen.push_back(scenario);
-  }
-  return chosen;
-}
-
-// Ordinary memory, as the daemon takes it with `hugepages = false`, for all tables at once.
-net::Status StartDpdk(const Options& options, const std::vector<Scenario>& scenarios) {
-  dpdk::RuntimeConfig config;
-  config.workers = {options.cpu};
-  config.main_core = options.cpu;
-  config.hugepages = false;
-  config.conntrack_capacity = 0;
-  for (const Scenario& scenario : scenarios) {
-    config.conntrack_capacity += scenario.flows + scenario.storm + 4096;
-  }
-  return dpdk::StartEal(config);
-}
-
-// A storm's router lives for its round only; those of established traffic live side by side, so
-// that their rounds alternate.
-net::Status RunStorm(const Ground& ground, unsigned rounds, Measurement* m) {
-  for (unsigned round = 0; round < rounds; ++round) {
-    auto traffic = Traffic::Create(ground, m->scenario);
-    if (!traffic) return net::Error{traffic.error()};
-    m->rounds.push_back((*traffic)->Storm());
-    m->bursts.insert(m->bursts.end(), (*traffic)->bursts().begin(), (*traffic)->bursts().end());
-    m->lost += (*traffic)->lost();
-    const Expiry expiry = (*traffic)->Expire();
-    if (m->expiry.connections == 0 || expiry.cycles < m->expiry.cycles) m->expiry = expiry;
-  }
-  return {};
-}
-
-net::Status RunEstablished(const Ground& ground, const Options& options,
-                           std::vector<Measurement>* measurements) {
-  std::vector<std::pair<Measurement*, std::unique_ptr<Traffic>>> running;
-  for (Measurement& m : *measurements) {
-    if (m.scenario.storm != 0) continue;
-    auto traffic = Traffic::Create(ground, m.scenario);
-    if (!traffic) return net::Error{traffic.error()};
-    running.emplace_back(&m, std::move(*traffic));
-    // Every connection once more in each direction: paths are remembered now.
-    running.back().second->Established(2 * uint64_t{m.scenario.flows});
-  }
-  for (auto& [m, traffic] : running) m->bursts.reserve(traffic->bursts().capacity());
-  for (unsigned round = 0; round < options.rounds; ++round) {
-    for (auto& [m, traffic] : running) {
-      const size_t before = traffic->bursts().size();
-      m->rounds.push_back(traffic->Established(options.packets));
-      m->bursts.insert(m->bursts.end(),
-                       traffic->bursts().begin() + static_cast<std::ptrdiff_t>(before),
-                       traffic->bursts().end());
+    for (const std::string& name : options->pipeline ? PipelineNames() : PathNames()) {
+      std::cout << name << '\n';
     }
   }
-  for (auto& [m, traffic] : running) {
-    m->stages = traffic->Stages(options.packets);
-    m->bytes_a_connection = traffic->bytes_a_connection();
-    m->longest_tick = traffic->longest_tick();
-    m->lost = traffic->lost();
-  }
-  return {};
-}
-
-net::Status Run(const Options& options) {
-  const std::vector<Scenario> scenarios = Chosen(options);
-  if (scenarios.empty()) return net::Error{"no scenario has such a name; --list shows them"};
-  if (net::Status status = StartDpdk(options, scenarios); !status) return status;
-  auto ground = Ground::Create();
-  if (!ground) return net::Error{ground.error()};
-  std::vector<Measurement> measurements;
-  for (const Scenario& scenario : scenarios) measurements.push_back({scenario, {}, {}, {}});
-  net::Status status = RunEstablished(**ground, options, &measurements);
-  if (!status) return status;
-  for (Measurement& m : measurements) {
-    if (m.scenario.storm == 0) continue;
-    if (status = RunStorm(**ground, options.rounds, &m); !status) return status;
-  }
-  const auto hertz = static_cast<double>(rte_get_tsc_hz());
-  PrintTables(std::cout, measurements, hertz);
-  if (!options.json.empty()) {
-    std::ofstream file(options.json);
-    file << ToJson(measurements, hertz) << '\n';
-    if (!file.flush()) return net::Error{options.json + ": cannot be written"};
-  }
-  return {};
+  if (options->rounds == 0) throw po::error("--rounds must be at least 1");
+  if (!(options->seconds > 0)) throw po::error("--seconds must be more than 0");
+  return !given.contains("help") && !given.contains("list");
 }
 
 }  // namespace
@@ -169,7 +60,8 @@ int main(int argc, char** argv) {
     std::cerr << "postern-bench: " << error.what() << '\n';
     return 2;
   }
-  const postern::net::Status status = postern::perf::Run(options);
+  const postern::net::Status status =
+      options.pipeline ? postern::perf::RunPipelines(options) : postern::perf::RunPaths(options);
   if (!status) std::cerr << "postern-bench: " << status.error() << '\n';
   return status.ok() ? 0 : 1;
 }

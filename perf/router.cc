@@ -134,9 +134,9 @@ void Router::Load(std::span<const Frame> frames, net::PortId port, net::Packet* 
   rte_pktmbuf_alloc_bulk(ground_.buffers->mbufs(), mbufs.data(),
                          static_cast<unsigned>(frames.size()));
   for (size_t i = 0; i < frames.size(); ++i) {
-    std::memcpy(rte_pktmbuf_mtod(mbufs[i], void*), frames[i].bytes.data(), sizeof(Frame));
-    mbufs[i]->data_len = kFrameBytes;
-    mbufs[i]->pkt_len = kFrameBytes;
+    std::memcpy(rte_pktmbuf_mtod(mbufs[i], void*), frames[i].bytes.data(), Frame::kHeaderBytes);
+    mbufs[i]->data_len = frames[i].length;
+    mbufs[i]->pkt_len = frames[i].length;
     io_.packet_pool().Adopt(mbufs[i], port, &packets[i]);
   }
 }

@@ -18,12 +18,6 @@ constexpr uint32_t kClientSequence = 1000;
 constexpr uint32_t kServerSequence = 5000;
 constexpr net::Time kBeyondTimeouts = 6 * 24 * 3600 * net::kSecond;
 
-std::string Count(uint32_t number) {
-  if (number >= 1'000'000 && number % 1'000'000 == 0) return fmt::format("{}M", number / 1'000'000);
-  if (number >= 1000 && number % 1000 == 0) return fmt::format("{}k", number / 1000);
-  return std::to_string(number);
-}
-
 uint64_t ResidentBytes() {
   std::ifstream file("/proc/self/statm");
   uint64_t size = 0;
@@ -52,9 +46,9 @@ std::string Scenario::Name() const {
   std::string name = transport == Transport::kUdp ? "udp" : "tcp";
   if (nat == Nat::kMasquerade) name += " masquerade";
   if (nat == Nat::kDnat) name += " dnat";
-  name += storm != 0 ? fmt::format(", {} new beside {}", Count(storm), Count(flows))
-                     : fmt::format(", {} flows", Count(flows));
-  name += fmt::format(", {} rules", Count(rules));
+  name += storm != 0 ? fmt::format(", {} new beside {}", ShortCount(storm), ShortCount(flows))
+                     : fmt::format(", {} flows", ShortCount(flows));
+  name += fmt::format(", {} rules", ShortCount(rules));
   if (!fast_path) name += ", no fast path";
   return name;
 }

@@ -12,12 +12,11 @@
 #include <vector>
 
 #include "perf/frames.h"
+#include "perf/path_scenario.h"
 #include "perf/router.h"
 #include "perf/rule_texts.h"
 
 namespace postern::perf {
-
-enum class Transport : uint8_t { kUdp, kTcp };
 
 struct Scenario {
   Transport transport = Transport::kUdp;

@@ -1,0 +1,30 @@
+// The two halves of postern-bench.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dataplane/net/result.h"
+
+namespace postern::perf {
+
+struct BenchOptions {
+  std::vector<unsigned> cpus = {0};  // of the workers
+  unsigned main_cpu = 0;
+  unsigned rounds = 5;
+  double seconds = 1;            // of a measured window on a whole path
+  uint64_t packets = 1'000'000;  // a round of the pipeline, at least
+  uint32_t most_flows = 1'000'000;
+  std::string only;  // scenarios whose name contains this
+  std::string json;  // a file, or ""
+};
+
+std::vector<std::string> PipelineNames();
+std::vector<std::string> PathNames();
+// The pipeline alone, on prepared packets: where its cycles go. Once a process.
+net::Status RunPipelines(const BenchOptions& options);
+// Whole paths, each measurement in a process of its own, round by round.
+net::Status RunPaths(const BenchOptions& options);
+
+}  // namespace postern::perf

@@ -21,8 +21,9 @@ int RunCheck(const std::vector<std::string>& arguments) {
       file = arguments[++i];
       continue;
     }
-    fmt::print(stderr, "Usage: postern check [-c FILE]\n");
-    return arguments[i] == "--help" || arguments[i] == "-h" ? 0 : kUsage;
+    const bool help = arguments[i] == "--help" || arguments[i] == "-h";
+    fmt::print(help ? stdout : stderr, "Usage: postern check [-c FILE]\n");
+    return help ? 0 : kUsage;
   }
   std::vector<std::string> errors;
   std::vector<std::string> warnings;

@@ -27,6 +27,8 @@ constexpr std::string_view kOffline = "postern-offline";
 struct Entry {
   std::string_view name;
   std::string_view does;
+  // What `postern COMMAND --help` prints; "": the command has its own help.
+  std::string_view usage = "";
 };
 constexpr auto kCommands = std::to_array<Entry>({
     {"iptables", "the IPv4 rules, as iptables shows them"},
@@ -36,14 +38,15 @@ constexpr auto kCommands = std::to_array<Entry>({
     {"ip6tables-save", "print the IPv6 rules"},
     {"ip6tables-restore", "replace the IPv6 rules"},
     {"conntrack", "the connections"},
-    {"ipset", "sets of addresses (not yet)"},
+    {"ipset", "sets of addresses (not yet)", "Usage: postern ipset (not yet)\n"},
     {"sysctl", "nf_conntrack's settings and forwarding"},
-    {"status", "version, ports, workers, table use [--json]"},
-    {"reload", "read the configuration and the rules again"},
-    {"save", "write the rules back to the configuration's files [-c]"},
+    {"status", "version, ports, workers, table use [--json]", "Usage: postern status [--json]\n"},
+    {"reload", "read the configuration and the rules again", "Usage: postern reload\n"},
+    {"save", "write the rules back to the configuration's files [-c]",
+     "Usage: postern save [-c|--counters]\n"},
     {"check", "say what is wrong with a configuration [-c FILE]"},
     {"replay", "run captures through the datapath, offline"},
-    {"env", "print the shell's PATH for the names above"},
+    {"env", "print the shell's PATH for the names above", "Usage: postern env\n"},
 });
 constexpr auto kLinks = std::to_array<std::string_view>(
     {"conntrack", "ip6tables", "ip6tables-restore", "ip6tables-save", "ipset", "iptables",
@@ -174,6 +177,13 @@ std::string ToolHelp() {
 }
 
 int RunTool(const ToolCall& call) {
+  if (call.arguments.size() == 1 && (call.arguments[0] == "--help" || call.arguments[0] == "-h")) {
+    for (const Entry& entry : kCommands) {
+      if (entry.name != call.command || entry.usage.empty()) continue;
+      fmt::print("{}", entry.usage);
+      return 0;
+    }
+  }
   if (call.command == "env") return Env(call);
   if (call.command == "netfilter-persistent" && call.by_link) return RunPersistentTool(call);
   if (call.command == "sysctl") return RunSysctlTool(call);

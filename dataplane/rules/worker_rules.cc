@@ -29,7 +29,8 @@ WorkerRules::WorkerRules(const RuleSet& rules, uint32_t max_paths, uint32_t max_
       max_steps_(max_steps),
       rule_cells_(std::make_unique<Cell[]>(rule_count_)),
       paths_(std::make_unique<PathEntry[]>(max_paths_)),
-      steps_(std::make_unique<RuleId[]>(max_steps_)) {
+      // Written before it is read; clearing it took a tenth of a rule change.
+      steps_(std::make_unique_for_overwrite<RuleId[]>(max_steps_)) {
   // Twice as many buckets as paths: linear probing stays short and always ends.
   const uint32_t buckets = std::bit_ceil(max_paths_) * 2;
   buckets_ = std::make_unique<uint32_t[]>(buckets);

@@ -18,6 +18,18 @@ bool IsIcmp(uint8_t protocol) {
   return protocol == net::kProtoIcmp || protocol == net::kProtoIcmpv6;
 }
 
+// Empty where the protocol has no states.
+std::string_view StateName(const Connection& c) {
+  switch (c.original().protocol) {
+    case net::kProtoTcp:
+      return ToString(c.protocol.tcp.state);
+    case net::kProtoSctp:
+      return ToString(c.protocol.sctp.state);
+    default:
+      return "";
+  }
+}
+
 uint64_t SecondsLeft(const ConnectionCopy& copy) {
   const net::Time expires = copy.connection.expires;
   return expires > copy.now ? (expires - copy.now) / net::kSecond : 0;
@@ -31,6 +43,9 @@ std::string Address(const Tuple& tuple, const net::IpAddress& address) {
   return net::ToString(tuple.family, address);
 }
 
+// The kernel's generic tuple prints ports that are zero for DCCP.
+bool ShowsPorts(uint8_t protocol) { return net::HasPorts(protocol) || protocol == net::kProtoDccp; }
+
 // "src=… dst=… sport=… dport=… " and what acct counted.
 std::string TupleText(const ConnectionCopy& copy, Direction direction) {
   const Tuple& t = copy.connection.tuple(direction);
@@ -39,7 +54,7 @@ std::string TupleText(const ConnectionCopy& copy, Direction direction) {
     text += fmt::format("type={} code={} id={} ", t.IcmpType(), t.IcmpCode(), t.source_key);
   } else if (t.protocol == net::kProtoGre) {
     text += fmt::format("srckey={:#x} dstkey={:#x} ", t.source_key, t.destination_key);
-  } else if (net::HasPorts(t.protocol)) {
+  } else if (ShowsPorts(t.protocol)) {
     text += fmt::format("sport={} dport={} ", t.source_key, t.destination_key);
   }
   if (copy.counted) {
@@ -70,8 +85,9 @@ std::string PlainLine(const ConnectionCopy& copy, const ConntrackFormat& format,
   }
   line += fmt::format("{:<8} {} ", ConntrackProtocolName(original.protocol), original.protocol);
   line += fmt::format("{} ", SecondsLeft(copy));
-  if (original.protocol == net::kProtoTcp)
-    line += fmt::format("{} ", ToString(c.protocol.tcp.state));
+  if (const std::string_view state = StateName(c); !state.empty()) {
+    line += fmt::format("{} ", state);
+  }
   line += TupleText(copy, Direction::kOriginal);
   if (!c.Has(ctrack::kSeenReply)) line += "[UNREPLIED] ";
   line += TupleText(copy, Direction::kReply);
@@ -98,7 +114,7 @@ std::string XmlMeta(const ConnectionCopy& copy, Direction direction) {
   if (t.protocol == net::kProtoGre) {
     text += fmt::format("<srckey>{:#x}</srckey><dstkey>{:#x}</dstkey>", t.source_key,
                         t.destination_key);
-  } else if (net::HasPorts(t.protocol)) {
+  } else if (ShowsPorts(t.protocol)) {
     text += fmt::format("<sport>{}</sport><dport>{}</dport>", t.source_key, t.destination_key);
   }
   text += "</layer4>";
@@ -114,8 +130,8 @@ std::string XmlLine(const ConnectionCopy& copy) {
   const Connection& c = copy.connection;
   std::string text = "<flow>" + XmlMeta(copy, Direction::kOriginal) +
                      XmlMeta(copy, Direction::kReply) + "<meta direction=\"independent\">";
-  if (c.original().protocol == net::kProtoTcp) {
-    text += fmt::format("<state>{}</state>", ToString(c.protocol.tcp.state));
+  if (const std::string_view state = StateName(c); !state.empty()) {
+    text += fmt::format("<state>{}</state>", state);
   }
   text += fmt::format("<timeout>{}</timeout><mark>{}</mark>", SecondsLeft(copy), c.mark);
   if (c.original().zone != 0) text += fmt::format("<zone>{}</zone>", c.original().zone);
@@ -156,12 +172,13 @@ std::string SaveLine(const ConnectionCopy& copy) {
   } else if (o.protocol == net::kProtoGre) {
     text += fmt::format(" --srckey {} --dstkey {} --reply-key-src {} --reply-key-dst {}",
                         o.source_key, o.destination_key, r.source_key, r.destination_key);
-  } else if (net::HasPorts(o.protocol)) {
+  } else if (ShowsPorts(o.protocol)) {
     text += fmt::format(" --sport {} --dport {} --reply-port-src {} --reply-port-dst {}",
                         o.source_key, o.destination_key, r.source_key, r.destination_key);
   }
-  if (o.protocol == net::kProtoTcp)
-    text += fmt::format(" --state {}", ToString(c.protocol.tcp.state));
+  if (const std::string_view state = StateName(c); !state.empty()) {
+    text += fmt::format(" --state {}", state);
+  }
   if (c.mark != 0) text += fmt::format(" -m {}", c.mark);
   return text + "\n";
 }

@@ -10,6 +10,7 @@
 namespace postern::control {
 namespace {
 
+using ctrack::SctpState;
 using ctrack::TcpState;
 
 // Timeouts are kept in jiffies in an int by the kernel; with Debian's HZ of 250 this is the most.
@@ -26,6 +27,9 @@ constexpr uint64_t kMaxInt = 2147483647;
 #define POSTERN_TCP_TIMEOUT(suffix, state)                                         \
   POSTERN_SYSCTL("net.netfilter.nf_conntrack_tcp_timeout_" suffix, 0, kMaxTimeout, \
                  conntrack.tcp_timeout[static_cast<size_t>(TcpState::state)])
+#define POSTERN_SCTP_TIMEOUT(suffix, state)                                         \
+  POSTERN_SYSCTL("net.netfilter.nf_conntrack_sctp_timeout_" suffix, 0, kMaxTimeout, \
+                 conntrack.sctp_timeout[static_cast<size_t>(SctpState::state)])
 #define POSTERN_TIMEOUT(suffix, field) \
   POSTERN_SYSCTL("net.netfilter.nf_conntrack_" suffix, 0, kMaxTimeout, conntrack.field)
 #define POSTERN_SWITCH(suffix, field) \
@@ -70,6 +74,14 @@ const auto kNames = std::to_array<SysctlName>({
                [](const Sysctls& s) -> uint64_t { return s.conntrack.log_invalid ? 255 : 0; },
                [](Sysctls* s, uint64_t v) { s->conntrack.log_invalid = v != 0; }},
     POSTERN_SYSCTL("net.netfilter.nf_conntrack_max", 0, kMaxInt, conntrack.max),
+    POSTERN_SCTP_TIMEOUT("closed", kClosed),
+    POSTERN_SCTP_TIMEOUT("cookie_echoed", kCookieEchoed),
+    POSTERN_SCTP_TIMEOUT("cookie_wait", kCookieWait),
+    POSTERN_SCTP_TIMEOUT("established", kEstablished),
+    POSTERN_SCTP_TIMEOUT("heartbeat_sent", kHeartbeatSent),
+    POSTERN_SCTP_TIMEOUT("shutdown_ack_sent", kShutdownAckSent),
+    POSTERN_SCTP_TIMEOUT("shutdown_recd", kShutdownReceived),
+    POSTERN_SCTP_TIMEOUT("shutdown_sent", kShutdownSent),
     POSTERN_SWITCH("tcp_be_liberal", tcp_be_liberal),
     POSTERN_SWITCH("tcp_ignore_invalid_rst", tcp_ignore_invalid_rst),
     POSTERN_SWITCH("tcp_loose", tcp_loose),
@@ -94,7 +106,6 @@ const auto kNames = std::to_array<SysctlName>({
 constexpr auto kUnsupported = std::to_array<std::string_view>({
     "net.netfilter.nf_conntrack_dccp_",
     "net.netfilter.nf_conntrack_helper",
-    "net.netfilter.nf_conntrack_sctp_",
     "net.netfilter.nf_flowtable_",
     "net.netfilter.nf_hooks_lwtunnel",
 });

@@ -12,4 +12,12 @@ std::string_view ToString(TcpState state) {
   return index < kNames.size() ? kNames[index] : "UNKNOWN";
 }
 
+std::string_view ToString(SctpState state) {
+  constexpr std::array<std::string_view, static_cast<size_t>(SctpState::kCount)> kNames = {
+      "NONE",          "CLOSED",        "COOKIE_WAIT",       "COOKIE_ECHOED", "ESTABLISHED",
+      "SHUTDOWN_SENT", "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT"};
+  const auto index = static_cast<size_t>(state);
+  return index < kNames.size() ? kNames[index] : "UNKNOWN";
+}
+
 }  // namespace postern::ctrack

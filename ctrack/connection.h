@@ -119,6 +119,27 @@ struct [[gnu::packed, gnu::aligned(4)]] UdpTracking {
   Time stream_at = 0;  // when the connection becomes a stream (kernel: stream_ts)
 };
 
+enum class SctpState : uint8_t {
+  kNone,
+  kClosed,
+  kCookieWait,
+  kCookieEchoed,
+  kEstablished,
+  kShutdownSent,
+  kShutdownReceived,
+  kShutdownAckSent,
+  kHeartbeatSent,
+  kCount
+};
+std::string_view ToString(SctpState state);  // "COOKIE_WAIT", as conntrack -L prints it
+
+struct SctpTracking {
+  std::array<uint32_t, 2> tag{};  // verification tags by Direction, in wire order; 0: not known
+  SctpState state = SctpState::kNone;
+  uint8_t last_direction = 0;  // of the heartbeat with an unknown tag
+  uint8_t flags = 0;           // sctp_tracking.cc's
+};
+
 // The remembered path through the rules, one a direction (DESIGN.md section 4). Owned
 // by the pipeline; conntrack only keeps it.
 struct PathMemo {
@@ -158,6 +179,7 @@ struct alignas(64) Connection {
   union Protocol {
     TcpTracking tcp;
     UdpTracking udp;
+    SctpTracking sctp;
     Protocol() : tcp{} {}
   } protocol;
   uint32_t pool_index = 0;

@@ -27,6 +27,9 @@ struct Settings {
       0, 120, 60, 432000, 120, 60, 30, 120, 10, 120};
   uint32_t tcp_timeout_max_retrans = 300;
   uint32_t tcp_timeout_unacknowledged = 300;
+  // By SctpState.
+  std::array<uint32_t, static_cast<size_t>(SctpState::kCount)> sctp_timeout = {10, 10, 3, 3, 210,
+                                                                               3,  3,  3, 30};
   uint32_t udp_timeout = 30;
   uint32_t udp_timeout_stream = 120;
   uint32_t icmp_timeout = 30;

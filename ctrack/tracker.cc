@@ -2,6 +2,7 @@
 
 #include "ctrack/datagram_tracking.h"
 #include "ctrack/icmp_tracking.h"
+#include "ctrack/sctp_tracking.h"
 #include "ctrack/tcp_tracking.h"
 #include "dataplane/net/checksum.h"
 
@@ -27,6 +28,8 @@ L4Result TrackL4(const L4Input& in) {
       return TrackIcmpv6(in);
     case net::kProtoGre:
       return TrackGre(in);
+    case net::kProtoSctp:
+      return TrackSctp(in);
     default:
       return TrackGeneric(in);
   }
@@ -59,7 +62,7 @@ TrackResult Tracker::Track(const net::Packet& packet, net::Hook hook, Time now, 
   if (!ip.l4_valid) return Invalid();
   if (IsIcmp(ip)) {
     if (ChecksumBad(packet, hook)) return Invalid();
-    if (net::IsIcmpError(ip.family, ip.icmp_type)) return TrackIcmpError(packet, now);
+    if (net::QuotesPacket(ip)) return TrackIcmpError(packet, now);
     if (ip.family == net::Family::kIpv6 && IsUntrackedIcmpv6(ip.icmp_type)) {
       TrackResult result;
       result.ct.info = CtInfo::kUntracked;

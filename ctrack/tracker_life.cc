@@ -2,6 +2,7 @@
 // for a connection to end.
 #include <cassert>
 
+#include "ctrack/sctp_tracking.h"
 #include "ctrack/tcp_tracking.h"
 #include "ctrack/tracker.h"
 
@@ -12,10 +13,22 @@ namespace {
 // Protocols of which two packets may be under way at once without being an attack or an error
 // (the kernel's allow_clash).
 bool MayClash(uint8_t protocol) {
-  return protocol != net::kProtoTcp && protocol != net::kProtoSctp && protocol != net::kProtoDccp;
+  return protocol != net::kProtoTcp && protocol != net::kProtoSctp;
 }
 
 bool Expired(const Connection& connection, Time now) { return connection.expires <= now; }
+
+// nf_conntrack_l4proto's can_early_drop.
+bool IsClosing(const Connection& connection) {
+  switch (connection.original().protocol) {
+    case net::kProtoTcp:
+      return IsClosing(connection.protocol.tcp.state);
+    case net::kProtoSctp:
+      return IsClosing(connection.protocol.sctp.state);
+    default:
+      return false;
+  }
+}
 
 }  // namespace
 
@@ -206,8 +219,7 @@ void Tracker::Sweep(Time now, unsigned budget) {
       continue;
     }
     if (!UnderPressure()) continue;
-    const bool tcp = connection->original().protocol == net::kProtoTcp;
-    if (!connection->Has(kAssured) || (tcp && IsClosing(connection->protocol.tcp.state))) {
+    if (!connection->Has(kAssured) || IsClosing(*connection)) {
       ++stats_.early_drop;
       Destroy(connection, now);
     }

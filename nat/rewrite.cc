@@ -19,8 +19,6 @@ namespace {
 
 constexpr uint32_t kQuotedBytes = 8;  // of transport that an ICMP error quotes at least (RFC 792)
 constexpr uint32_t kSctpChecksumOffset = 8;
-constexpr uint32_t kDccpChecksumOffset = 6;
-constexpr uint32_t kDccpHeaderLength = 12;
 constexpr uint32_t kGreCallIdOffset = 6;
 
 // The packet, or the one that it quotes, with the bytes that are known to be there.
@@ -95,8 +93,6 @@ bool Translation::Transport() const {
   switch (headers_.protocol) {
     case net::kProtoTcp:
       return Ports(sizeof(net::TcpHeader), offsetof(net::TcpHeader, checksum));
-    case net::kProtoDccp:
-      return Ports(kDccpHeaderLength, kDccpChecksumOffset);
     case net::kProtoUdp:
     case net::kProtoUdpLite:
       return Udp();
@@ -122,7 +118,7 @@ void Translation::Address() const {
   address_.ToWire(headers_.family, at);
 }
 
-// TCP and DCCP. The checksum may lie beyond what an ICMP error quotes.
+// TCP. The checksum may lie beyond what an ICMP error quotes.
 bool Translation::Ports(uint32_t header_length, uint32_t checksum_offset) const {
   if (headers_.available < kQuotedBytes) return false;
   const uint16_t before = Port()->Host();

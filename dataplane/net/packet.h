@@ -19,8 +19,8 @@ namespace postern::net {
 
 using PortId = uint16_t;
 inline constexpr PortId kNoPort = 0xffff;
-// The largest number of data ports of one daemon. A rule's interface match is a bit set over them and
-// over the appliance's own loopback interface.
+// The largest number of data ports of one daemon. A rule's interface match is a bit set over them
+// and over the appliance's own loopback interface.
 inline constexpr PortId kMaxPorts = 63;
 // "lo": packets that the appliance sends to itself (what REJECT answers to its own packets).
 inline constexpr PortId kLoopbackPort = 63;
@@ -85,7 +85,8 @@ struct Packet {
   uint16_t largest_fragment = 0;
   // A fragment of the reassembled datagram had DF set: the largest DF fragment's l3 bytes.
   uint16_t largest_df_fragment = 0;
-  // In how many fragments it came, where their lengths are known (route/received_lengths.h), else 0.
+  // In how many fragments it came, where their lengths are known (route/received_lengths.h), else
+  // 0.
   uint16_t fragment_count = 0;
   uint32_t mark = 0;  // skb mark
   ParsedPacket ip;

@@ -12,7 +12,7 @@ constexpr ParseResult kGood{FrameKind::kIp, DropReason::kNone};
 
 constexpr unsigned kMaxExtensionHeaders = 8;
 constexpr uint32_t kSctpHeaderLength = 12;  // RFC 9260 3.1
-constexpr uint32_t kDccpHeaderLength = 12;  // RFC 4340 5.1, the generic header's short form
+constexpr uint32_t kDccpHeaderLength = 12;  // RFC 4340 5.1, the short form
 constexpr uint8_t kIpOptionEnd = 0;
 constexpr uint8_t kIpOptionNop = 1;
 constexpr uint8_t kIpOptionLooseRoute = 131;
@@ -150,15 +150,6 @@ bool ReadUdpLite(const uint8_t* l4, uint32_t length, ParsedPacket* ip) {
   return udp->checksum.Host() != 0;
 }
 
-bool ReadDccp(const uint8_t* l4, uint32_t length, ParsedPacket* ip) {
-  const uint32_t header_length = uint32_t{l4[4]} * 4;
-  if (header_length < kDccpHeaderLength || header_length > length) return false;
-  const uint32_t coverage = l4[5] & 0x0f;  // RFC 4340 9.2
-  if (coverage != 0 && (coverage - 1) * 4 > length) return false;
-  ip->payload_offset = static_cast<uint16_t>(ip->l4_offset + header_length);
-  return true;
-}
-
 bool ReadIcmp(const uint8_t* l4, ParsedPacket* ip) {
   const auto* icmp = reinterpret_cast<const IcmpHeader*>(l4);
   ip->icmp_type = icmp->type;
@@ -237,12 +228,15 @@ void ParseTransport(Packet* packet) {
 
   const uint8_t* l4 = packet->L4();
   const uint32_t length = ip.L4Length();
-  if (HasPorts(ip.protocol) && length >= 4) {
+  if ((HasPorts(ip.protocol) || ip.protocol == kProtoDccp) && length >= 4) {
     ip.source_port = reinterpret_cast<const Be16*>(l4)->Host();
     ip.destination_port = reinterpret_cast<const Be16*>(l4 + 2)->Host();
   }
   const uint32_t fixed = FixedHeaderLength(ip.protocol);
-  if (length < fixed) return;
+  if (length < fixed) {
+    ip.l4_valid = ip.protocol == kProtoDccp;
+    return;
+  }
   ip.l4_header = true;
   switch (ip.protocol) {
     case kProtoTcp:
@@ -253,9 +247,6 @@ void ParseTransport(Packet* packet) {
       break;
     case kProtoUdpLite:
       ip.l4_valid = ReadUdpLite(l4, length, &ip);
-      break;
-    case kProtoDccp:
-      ip.l4_valid = ReadDccp(l4, length, &ip);
       break;
     case kProtoSctp:
       ip.payload_offset = static_cast<uint16_t>(ip.l4_offset + kSctpHeaderLength);

@@ -103,6 +103,21 @@ bool ReadQuotedIpv6(const Packet& packet, uint32_t l3, uint32_t end, Tuple* tupl
   return true;
 }
 
+constexpr uint32_t kRedirectFixedPart = 32;  // target and destination, RFC 4861 section 4.5
+constexpr uint32_t kRedirectedHeaderOption = 8;
+
+// An ICMPv6 redirect as a router of the link sends it, with the packet that it is about as its
+// first option (RFC 4861 sections 8.1 and 4.6.3). `body` follows the ICMP header.
+bool IsCredibleRedirect(const Packet& packet, uint32_t body) {
+  const ParsedPacket& ip = packet.ip;
+  if (ip.icmp_code != 0 || ip.ttl != 255 || !IsLinkLocal(ip.family, ip.source)) return false;
+  const uint32_t end = ip.l3_offset + ip.l3_length;
+  const uint32_t option = body + kRedirectFixedPart;
+  if (end < option || end - option < 2) return false;
+  constexpr uint8_t kRedirectedHeader = 4;
+  return packet.data[option] == kRedirectedHeader && packet.data[option + 1] != 0;
+}
+
 }  // namespace
 
 Tuple Ipv4Key::ToTuple() const {
@@ -157,7 +172,6 @@ bool HasPorts(uint8_t protocol) {
     case kProtoUdp:
     case kProtoUdpLite:
     case kProtoSctp:
-    case kProtoDccp:
       return true;
     default:
       return false;
@@ -178,14 +192,23 @@ bool IsIcmpError(Family family, uint8_t type) {
   }
 }
 
+bool QuotesPacket(const ParsedPacket& ip) {
+  if (!ip.l4_valid || !IsIcmp(ip.protocol)) return false;
+  return IsIcmpError(ip.family, ip.icmp_type) ||
+         (ip.family == Family::kIpv6 && ip.icmp_type == kIcmpv6Redirect);
+}
+
 std::optional<QuotedPacket> ParseQuoted(const Packet& packet) {
   const ParsedPacket& ip = packet.ip;
-  if (!ip.l4_valid || !IsIcmp(ip.protocol) || !IsIcmpError(ip.family, ip.icmp_type)) {
-    return std::nullopt;
-  }
-  const uint32_t l3 = ip.l4_offset + uint32_t{sizeof(IcmpHeader)};
+  if (!QuotesPacket(ip)) return std::nullopt;
+  uint32_t l3 = ip.l4_offset + uint32_t{sizeof(IcmpHeader)};
   const uint32_t end = ip.l3_offset + ip.l3_length;
   if (end > packet.length || l3 > end) return std::nullopt;
+  if (!IsIcmpError(ip.family, ip.icmp_type)) {
+    if (!IsCredibleRedirect(packet, l3)) return std::nullopt;
+    l3 += kRedirectFixedPart + kRedirectedHeaderOption;
+    if (l3 > end) return std::nullopt;
+  }
   QuotedPacket quoted;
   quoted.tuple.family = ip.family;
   uint32_t l4 = 0;

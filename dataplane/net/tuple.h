@@ -68,11 +68,15 @@ std::optional<Tuple> Mirror(const Tuple& tuple);
 // for later fragments and for ICMP errors.
 std::optional<Tuple> TupleOf(const ParsedPacket& packet);
 
-// True for TCP, UDP, UDP-Lite, SCTP and DCCP.
+// True for TCP, UDP, UDP-Lite and SCTP: the protocols that are told apart by ports. Rules see
+// DCCP's ports too, but conntrack and NAT don't: Linux 6.16 gave up tracking it.
 bool HasPorts(uint8_t protocol);
 
 // True for the ICMP (or ICMPv6) types that quote a packet.
 bool IsIcmpError(Family family, uint8_t type);
+
+// True for an ICMP error, and for an ICMPv6 redirect, which may quote a packet too.
+bool QuotesPacket(const ParsedPacket& ip);
 
 // The tuple of the packet that an ICMP error quotes, and where the quoted headers
 // stand (offsets from the frame's start). Nothing where too little is quoted.

@@ -45,12 +45,18 @@ uint32_t FullKey(const Flight& f, uint32_t flags_matter) {
 }
 constexpr uint32_t kEntryMask = kPortMask | kFlagsMatter | kFlagsMask;
 
+// NAT can't translate it, which it finds out at the first hook that tries.
+bool IsStrangeGre(const net::ParsedPacket& ip, const net::Packet& packet) {
+  return ip.protocol == net::kProtoGre && (ip.L4Length() < 8 || (packet.L4()[1] & 0x07) > 1);
+}
+
 // Such a packet might leave its way before its last hook.
 bool MightBeRefused(const Flight& f) {
   const net::Packet& packet = *f.packet;
   const auto* ethernet = packet.At<net::EthernetHeader>(0);
   return packet.ip.ttl <= 1 || packet.largest_fragment != 0 || packet.ip.has_options ||
-         ethernet == nullptr || ethernet->destination.IsMulticast();
+         ethernet == nullptr || ethernet->destination.IsMulticast() ||
+         IsStrangeGre(packet.ip, packet);
 }
 
 // The protocol's part of the established path knows such a connection (established.cc).

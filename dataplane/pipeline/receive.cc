@@ -17,12 +17,6 @@ net::Tuple AddressTuple(const net::ParsedPacket& ip) {
   return tuple;
 }
 
-bool IsErrorPacket(const net::ParsedPacket& ip) {
-  const bool icmp = ip.family == net::Family::kIpv4 ? ip.protocol == net::kProtoIcmp
-                                                    : ip.protocol == net::kProtoIcmpv6;
-  return icmp && ip.l4_valid && net::IsIcmpError(ip.family, ip.icmp_type);
-}
-
 }  // namespace
 
 bool Pipeline::Impl::AcceptsFrame(const net::Packet& packet) const {
@@ -67,7 +61,7 @@ bool Pipeline::Impl::ReassembleOrPass(net::Packet* packet, net::Time now, bool c
 }
 
 unsigned Pipeline::Impl::OwnerOf(const net::Packet& packet) const {
-  if (IsErrorPacket(packet.ip)) {
+  if (net::QuotesPacket(packet.ip)) {
     if (const auto quoted = net::ParseQuoted(packet)) {
       return context_.owners->OwnerOf(quoted->tuple);
     }

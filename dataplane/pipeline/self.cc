@@ -62,7 +62,6 @@ bool ChecksumLooksRight(const net::Packet& packet) {
     case net::kProtoEsp:
     case net::kProtoSctp:
     case net::kProtoUdpLite:
-    case net::kProtoDccp:
       return true;
     case net::kProtoTcp:
     case net::kProtoUdp:

@@ -46,6 +46,14 @@ const DefaultRow kDefaults[] = {
     {"net.netfilter.nf_conntrack_icmpv6_timeout", 30},
     {"net.netfilter.nf_conntrack_log_invalid", 0},
     {"net.netfilter.nf_conntrack_max", 262144},
+    {"net.netfilter.nf_conntrack_sctp_timeout_closed", 10},
+    {"net.netfilter.nf_conntrack_sctp_timeout_cookie_echoed", 3},
+    {"net.netfilter.nf_conntrack_sctp_timeout_cookie_wait", 3},
+    {"net.netfilter.nf_conntrack_sctp_timeout_established", 210},
+    {"net.netfilter.nf_conntrack_sctp_timeout_heartbeat_sent", 30},
+    {"net.netfilter.nf_conntrack_sctp_timeout_shutdown_ack_sent", 3},
+    {"net.netfilter.nf_conntrack_sctp_timeout_shutdown_recd", 3},
+    {"net.netfilter.nf_conntrack_sctp_timeout_shutdown_sent", 3},
     {"net.netfilter.nf_conntrack_tcp_be_liberal", 0},
     {"net.netfilter.nf_conntrack_tcp_loose", 1},
     {"net.netfilter.nf_conntrack_tcp_max_retrans", 3},
@@ -98,7 +106,7 @@ TEST(Sysctl, ReadsAFileAsSysctlDoes) {
       "not a setting\n"
       "net.netfilter.nf_conntrack_tcp_loose = 2\n"
       "-net.netfilter.nf_conntrack_checksum = 9\n"
-      "net.netfilter.nf_conntrack_sctp_timeout_closed = 5\n"
+      "net.netfilter.nf_conntrack_dccp_loose = 1\n"
       "net.netfilter.nf_conntrack_icmp_timeout = 33",
       "/etc/sysctl.d/ct.conf", &sysctls, &errors, &warnings);
   EXPECT_EQ(sysctls.conntrack.max, 65536u);
@@ -108,10 +116,9 @@ TEST(Sysctl, ReadsAFileAsSysctlDoes) {
   EXPECT_EQ(errors, std::vector<std::string>{"/etc/sysctl.d/ct.conf:9: "
                                              "net.netfilter.nf_conntrack_tcp_loose: '2' isn't a "
                                              "number from 0 to 1"});
-  EXPECT_EQ(warnings,
-            std::vector<std::string>{
-                "/etc/sysctl.d/ct.conf:11: net.netfilter.nf_conntrack_sctp_timeout_closed "
-                "has no effect: it isn't supported yet"});
+  EXPECT_EQ(warnings, std::vector<std::string>{
+                          "/etc/sysctl.d/ct.conf:11: net.netfilter.nf_conntrack_dccp_loose "
+                          "has no effect: it isn't supported yet"});
 }
 
 }  // namespace

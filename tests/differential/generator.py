@@ -4,6 +4,7 @@ scenario."""
 import random as randomness
 
 import scenario as scenarios
+from protocol_generator import Gre, Redirect, Sctp, UdpLite
 from rules_generator import Rules
 from tcp_generator import Tcp
 from traffic_generator import Fragments, Other, Ping, Strange, Udp
@@ -13,8 +14,14 @@ SETTINGS = ("nf_conntrack_tcp_loose = 0;", "nf_conntrack_tcp_be_liberal = 1;",
             "nf_conntrack_udp_timeout = 7;", "nf_conntrack_tcp_ignore_invalid_rst = 1;")
 
 
-def flow(random, six, serial):
-    kind = random.choices((Tcp, Udp, Ping, Fragments, Strange, Other), (50, 22, 9, 7, 9, 3))[0]
+COMMON = ((Tcp, Udp, Ping, Fragments, Strange, Other), (50, 22, 9, 7, 9, 3))
+RARE = ((Sctp, Gre, UdpLite, Redirect, Udp, Tcp), (60, 12, 6, 8, 8, 6))
+# Seeds with this bit bring the rare protocols.
+RARE_BIT = 1 << 19
+
+
+def flow(random, six, serial, kinds):
+    kind = random.choices(*kinds)[0]
     return kind(random, six, serial).build().steps
 
 
@@ -50,9 +57,10 @@ def generate(seed):
     random = randomness.Random(seed)
     families = random.choices(((4,), (6,), (4, 6)), (70, 20, 10))[0]
     text = {family: Rules(random, family).text() for family in families}
+    kinds = RARE if seed & RARE_BIT else COMMON
     flows, least = [], random.randint(30, 70)
     while sum(map(len, flows)) < least:
-        flows.append(flow(random, random.choice(families) == 6, len(flows)))
+        flows.append(flow(random, random.choice(families) == 6, len(flows), kinds))
     own_conf = None
     if random.random() < .15:
         own_conf = scenarios.COMMON_CONF.read_text() + f"conntrack: {{ {random.choice(SETTINGS)} }};\n"

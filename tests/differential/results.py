@@ -143,6 +143,8 @@ def rewrite_ports(packet, ports):
             value = struct.unpack_from("!H", inner.l3, at)[0]
             if value in ports:
                 put(base + at, ports[value], base, inner)
+    if parsed.proto == wire.SCTP and parsed.ok and wire.sctp_checksum(parsed.payload) == packet[parsed.l4 + 8:][:4]:
+        changed[parsed.l4 + 8:parsed.l4 + 12] = wire.sctp_checksum(bytes(changed[parsed.l4:parsed.end]))
     return bytes(changed)
 
 

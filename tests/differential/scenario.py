@@ -127,6 +127,12 @@ class Vocabulary:
                        wire.udp_datagram(src, dst, sport, dport, data, usum, ulen), **ip)
 
     @staticmethod
+    def sctp(src, dst, *chunks, tag=0, crc=None, **ip):
+        """`chunks`: what wire.sctp_chunk reads."""
+        (src, sport), (dst, dport) = endpoint(src), endpoint(dst)
+        return wire.ip(src, dst, wire.SCTP, wire.sctp_packet(sport, dport, tag, chunks, crc), **ip)
+
+    @staticmethod
     def icmp(src, dst, kind, code=0, rest=b"\0\0\0\0", data=b"", isum=None, **ip):
         src, dst = host_address(src), host_address(dst)
         proto = wire.ICMP6 if ":" in src else wire.ICMP
@@ -148,6 +154,10 @@ class Vocabulary:
     @staticmethod
     def other(src, dst, proto, data=b"", **ip):
         return wire.ip(host_address(src), host_address(dst), proto, data, **ip)
+
+    @staticmethod
+    def wire_address(name):
+        return wire.address(host_address(name))
 
     @staticmethod
     def fragment(packet, size, index, id6=0x1234):
@@ -182,8 +192,8 @@ class Vocabulary:
         return bytes(eval(text, vars(scapy.all)))  # pylint: disable=eval-used
 
     def environment(self):
-        names = ("out", "back", "there", "seen_source", "echo_id", "tcp", "udp", "icmp", "ping", "pong", "error",
-                 "other", "fragment", "chain", "cut", "patch", "scapy")
+        names = ("out", "back", "there", "seen_source", "echo_id", "tcp", "udp", "sctp", "icmp", "ping", "pong", "error",
+                 "other", "fragment", "chain", "cut", "patch", "scapy", "wire_address")
         return {name: getattr(self, name) for name in names}
 
 

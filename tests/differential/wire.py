@@ -9,7 +9,7 @@ import ipaddress
 import struct
 import zlib
 
-ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
+ICMP, TCP, UDP, ICMP6, SCTP = 1, 6, 17, 58, 132
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 TCP_FLAGS = "FSRPAUEC"
 EXTENSIONS = (0, 43, 60)  # hop-by-hop, routing, destination options
@@ -34,6 +34,26 @@ def pseudo(src, dst, proto, length):
     if len(src) == 4:
         return src + dst + struct.pack("!BBH", 0, proto, length)
     return src + dst + struct.pack("!IHBB", length, 0, 0, proto)
+
+
+def _crc32c_table():
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+CRC32C = _crc32c_table()
+
+
+def sctp_checksum(data):
+    """RFC 9260 appendix A, of a packet whose checksum counts as zero; the header's 4 bytes."""
+    crc = 0xFFFFFFFF
+    for byte in data[:8] + bytes(4) + data[12:]:
+        crc = crc >> 8 ^ CRC32C[(crc ^ byte) & 0xFF]
+    return struct.pack("<I", crc ^ 0xFFFFFFFF)
 
 
 # --- building ----------------------------------------------------------------------------------
@@ -110,6 +130,32 @@ def tcp_segment(src, dst, sport, dport, flags, seq=0, ack=0, win=64240, opts=(),
 def udp_datagram(src, dst, sport, dport, data=b"", sum=None, length=None):
     head = struct.pack("!HHHH", sport, dport, 8 + len(data) if length is None else length, 0)
     return transport(src, dst, UDP, head, data, 6, sum)
+
+
+SCTP_CHUNKS = {"DATA": 0, "INIT": 1, "INIT_ACK": 2, "SACK": 3, "HEARTBEAT": 4, "HEARTBEAT_ACK": 5, "ABORT": 6,
+               "SHUTDOWN": 7, "SHUTDOWN_ACK": 8, "ERROR": 9, "COOKIE_ECHO": 10, "COOKIE_ACK": 11,
+               "SHUTDOWN_COMPLETE": 14, "STRANGE": 200}
+
+
+def sctp_chunk(text):
+    """"INIT 7" (its tag), "DATA", "ABORT/T" (the T bit set), "SACK=0" (a length that isn't so)."""
+    head, _, tag = text.partition(" ")
+    head, _, length = head.partition("=")
+    name, _, flag = head.partition("/")
+    body = b""
+    if tag:
+        body = struct.pack("!IIHHI", int(tag), 65536, 1, 1, 1)
+    elif name == "DATA":
+        body = struct.pack("!IHHI", 1, 0, 0, 0) + b"d"
+    elif name == "COOKIE_ECHO":
+        body = b"cookie"
+    size = int(length) if length else 4 + len(body)
+    return struct.pack("!BBH", SCTP_CHUNKS[name], flag == "T", size) + body.ljust((len(body) + 3) // 4 * 4, b"\0")
+
+
+def sctp_packet(sport, dport, tag, chunks, crc=None):
+    raw = struct.pack("!HHII", sport, dport, tag, 0) + b"".join(map(sctp_chunk, chunks))
+    return raw[:8] + (sctp_checksum(raw) if crc is None else struct.pack("!I", crc)) + raw[12:]
 
 
 def icmp_message(src, dst, kind, code, rest, data=b"", sum=None):
@@ -214,7 +260,7 @@ class Parsed:
         """Offsets of the fields that NAT may choose: both ports, or a query's id."""
         if not self.ok or self.offset:
             return []
-        if self.proto in (TCP, UDP) and len(self.l3) >= self.l4 + 4:
+        if self.proto in (TCP, UDP, SCTP) and len(self.l3) >= self.l4 + 4:
             return [self.l4, self.l4 + 2]
         if self.proto in (ICMP, ICMP6) and len(self.l3) >= self.l4 + 8:
             if self.l3[self.l4] in (0, 8, 13, 14, 128, 129):
@@ -305,6 +351,10 @@ def _transport_text(parsed):
         if parsed.quoted_at():
             return f"{text} quoting [{describe(l3[at + 8:])}]"
         return text + _data_text(l3[at + 8:])
+    if not parsed.offset and proto == SCTP and len(l3) >= at + 12:
+        sport, dport, tag = struct.unpack_from("!HHI", l3, at)
+        good = parsed.more or len(l3) < parsed.end or sctp_checksum(parsed.payload) == l3[at + 8:at + 12]
+        return f" | SCTP {sport} > {dport} tag={tag}{'' if good else ' sum=BAD'}" + _data_text(l3[at + 12:])
     return f" | proto {proto}" + _data_text(l3[at:])
 
 

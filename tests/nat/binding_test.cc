@@ -76,7 +76,7 @@ class BindingTest : public testing::Test {
 
 TEST_F(BindingTest, FreePortIsKept) {
   for (const uint8_t protocol :
-       {net::kProtoTcp, net::kProtoUdp, net::kProtoUdpLite, net::kProtoSctp, net::kProtoDccp}) {
+       {net::kProtoTcp, net::kProtoUdp, net::kProtoUdpLite, net::kProtoSctp}) {
     for (const uint16_t port : {1, 511, 512, 600, 1023, 1024, 40000, 65535}) {
       const Choice choice = Source(Flow(protocol, port, 80), To(kWan));
       EXPECT_EQ(choice.tuple.source, kWan);

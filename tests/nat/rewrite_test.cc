@@ -238,8 +238,8 @@ TEST(RewriteTest, CallIdOfEnhancedGreIsTheReceivers) {
 }
 
 TEST(RewriteTest, ShortTransportIsLeftAlone) {
-  for (const uint8_t protocol : {net::kProtoTcp, net::kProtoUdp, net::kProtoSctp, net::kProtoDccp,
-                                 net::kProtoIcmp, net::kProtoGre}) {
+  for (const uint8_t protocol :
+       {net::kProtoTcp, net::kProtoUdp, net::kProtoSctp, net::kProtoIcmp, net::kProtoGre}) {
     for (size_t length = 0; length < 8; ++length) {
       OwnedPacket packet =
           From(Family::kIpv4, kLan4, kWeb4).Raw(protocol).PayloadLength(length).Build(true);

@@ -168,8 +168,9 @@ bool HasTuple(const net::ParsedPacket& ip) {
     case net::kProtoUdp:
     case net::kProtoUdpLite:
     case net::kProtoSctp:
-    case net::kProtoDccp:
       return ip.L4Length() >= kPorts;
+    case net::kProtoGre:
+      return ip.l4_valid;
     case net::kProtoIcmp:
       return ip.family != Family::kIpv4 || ip.L4Length() >= sizeof(net::IcmpHeader);
     case net::kProtoIcmpv6:

@@ -153,7 +153,7 @@ void Traffic::Add(const BurstCycles& burst, size_t size, Round* round) {
 void Traffic::TickIfDue(Round* round) {
   const net::Time now = router_->Now();
   if (now < next_tick_) return;
-  next_tick_ = now + net::kMillisecond;
+  next_tick_ = now + pipeline::kTickInterval;
   const uint64_t cycles = router_->Tick();
   longest_tick_ = std::max(longest_tick_, cycles);
   round->pipeline += static_cast<double>(cycles);

@@ -17,7 +17,6 @@ namespace {
 
 using pipeline::HandoffKind;
 
-constexpr net::Time kTickInterval = net::kMillisecond;
 // Idle turns, and how long the worker then sleeps: a burst that comes meanwhile waits no longer
 // than that. The last one is reached after some seconds without a packet.
 constexpr unsigned kIdleTurns = 300;
@@ -101,8 +100,11 @@ unsigned Worker::Turn(net::Time now) {
     work += ReceiveFromPorts(now);
     work += ReceiveFromHost(now);
     if (now >= next_tick_) {
-      next_tick_ = now + kTickInterval;
-      pipeline_->Tick(now);
+      next_tick_ = now + pipeline::kTickInterval;
+      if (pipeline_->Tick(now)) {
+        next_tick_ = now;
+        ++work;
+      }
       connections_.Set(pool_->used());
     }
   }

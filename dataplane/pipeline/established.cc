@@ -152,6 +152,7 @@ void Pipeline::Impl::Observe(const Lane& lane, ctrack::CtRef ct, rules::PathId p
 
 void Pipeline::Impl::Flush(Lane* lane) {
   if (lane->packets != 0) lane->rules.CountPath(lane->path, lane->packets, lane->bytes);
+  stats_.shortcuts += lane->packets;
   lane->packets = lane->bytes = 0;
   const size_t ready = lane->ready;
   lane->ready = 0;
@@ -189,29 +190,40 @@ void Pipeline::Impl::Recognise(std::span<const Frame> frames, net::PortId in_por
   }
 }
 
+namespace {
+
+// UDP rarely needs a connection's second line.
+void PrefetchConnection(const Connection* connection, uint8_t protocol) {
+  if (connection == nullptr) return;
+  __builtin_prefetch(connection, 1);
+  if (protocol == net::kProtoTcp) __builtin_prefetch(&connection->protocol, 1);
+}
+
+}  // namespace
+
 void Pipeline::Impl::LookUp() {
   Burst& burst = burst_;
   const ctrack::ConnectionTable& table = tracker_.table();
   std::array<ctrack::TableValue, kMaxBurst> values;
-  const auto keep = [&burst, &values](const auto& places, size_t count) {
+  // Some at a time: the connections of the first come while the next are looked up.
+  constexpr size_t kChunk = 16;
+  for (size_t first = 0; first < burst.ipv4_count; first += kChunk) {
+    const size_t count = std::min(kChunk, burst.ipv4_count - first);
+    const std::span<const net::Ipv4Key> keys(&burst.ipv4[first], count);
+    table.LookupBurst(keys, {values.data(), count});
     for (size_t i = 0; i < count; ++i) {
-      burst.value[places[i]] = values[i];
-      const Connection* connection = values[i].connection();
-      if (connection == nullptr) continue;
-      __builtin_prefetch(connection, 1);
-      __builtin_prefetch(&connection->protocol, 1);
+      burst.value[burst.ipv4_place[first + i]] = values[i];
+      PrefetchConnection(values[i].connection(), static_cast<uint8_t>(keys[i].protocol));
     }
-  };
-  if (burst.ipv4_count != 0) {
-    table.LookupBurst({burst.ipv4.data(), burst.ipv4_count}, {values.data(), burst.ipv4_count});
-    keep(burst.ipv4_place, burst.ipv4_count);
   }
-  if (burst.ipv6_count != 0) {
-    std::array<uint32_t, kMaxBurst> hashes;
-    const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);
-    table.HashBurst(tuples, {hashes.data(), tuples.size()});
-    table.LookupBurst(tuples, {hashes.data(), tuples.size()}, {values.data(), tuples.size()});
-    keep(burst.ipv6_place, burst.ipv6_count);
+  if (burst.ipv6_count == 0) return;
+  std::array<uint32_t, kMaxBurst> hashes;
+  const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);
+  table.HashBurst(tuples, {hashes.data(), tuples.size()});
+  table.LookupBurst(tuples, {hashes.data(), tuples.size()}, {values.data(), tuples.size()});
+  for (size_t i = 0; i < tuples.size(); ++i) {
+    burst.value[burst.ipv6_place[i]] = values[i];
+    PrefetchConnection(values[i].connection(), tuples[i].protocol);
   }
 }
 

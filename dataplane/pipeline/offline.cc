@@ -157,14 +157,13 @@ void OfflineEngine::DrainHandovers() {
   }
 }
 
-// A worker ticks every millisecond; where nothing happens between two packets, as many ticks as
+// A worker ticks every kTickInterval; where nothing happens between two packets, as many ticks as
 // it takes to sweep the whole pool come to the same.
 void OfflineEngine::AdvanceTo(net::Time now) {
   if (now <= now_) return;
-  constexpr uint64_t kSlotsPerTick = 256;
   for (auto& worker : workers_) {
-    const uint64_t elapsed = (now - now_) / net::kMillisecond + 1;
-    const uint64_t enough = worker->connections.high_water() / kSlotsPerTick + 1;
+    const uint64_t elapsed = (now - now_) / kTickInterval + 1;
+    const uint64_t enough = worker->connections.high_water() / kSweepBudget + 1;
     for (uint64_t i = std::min(elapsed, enough); i > 0; --i) worker->pipeline.Tick(now);
   }
   now_ = now;

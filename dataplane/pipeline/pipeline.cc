@@ -40,15 +40,16 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   BeginEpoch();
 }
 
-void Pipeline::Impl::Tick(net::Time now) {
+bool Pipeline::Impl::Tick(net::Time now) {
   now_ = now;
-  // A slice of the pool a call; with a call every millisecond a million slots take about 4 s.
-  constexpr unsigned kSweepBudget = 256;
+  const size_t before = tracker_.size();
   tracker_.Sweep(now, kSweepBudget);
-  if (now - last_tick_ < 10 * net::kMillisecond) return;
+  const bool many = before - tracker_.size() >= kSweepBudget / 2;
+  if (now - last_tick_ < 10 * net::kMillisecond) return many;
   last_tick_ = now;
   neighbors_.Tick(now);
   reassembler_.Tick(now);
+  return many;
 }
 
 void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
@@ -125,7 +126,7 @@ void Pipeline::ReceiveRemoteEntry(const RemoteEntry& entry, net::Time) {
   impl_->ReceiveRemoteEntry(entry);
 }
 void Pipeline::ReceiveHost(net::Packet* packet, net::Time now) { impl_->ReceiveHost(packet, now); }
-void Pipeline::Tick(net::Time now) { impl_->Tick(now); }
+bool Pipeline::Tick(net::Time now) { return impl_->Tick(now); }
 ctrack::Tracker& Pipeline::tracker() { return impl_->tracker(); }
 const PipelineStats& Pipeline::stats() const { return impl_->stats(); }
 

@@ -46,7 +46,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);
   void ReceiveRemoteEntry(const RemoteEntry& entry);
   void ReceiveHost(net::Packet* packet, net::Time now);
-  void Tick(net::Time now);
+  bool Tick(net::Time now);
 
   const Snapshot* snapshot() const { return snapshot_; }
   ctrack::Tracker& tracker() { return tracker_; }

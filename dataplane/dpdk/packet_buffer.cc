@@ -1,5 +1,6 @@
 #include "dataplane/dpdk/packet_buffer.h"
 
+#include <rte_eal.h>
 #include <rte_errno.h>
 
 #include <cstring>
@@ -15,12 +16,31 @@ constexpr unsigned kCache = 256;
 // The least that Allocate leaves behind a frame, so that a payload may grow a little.
 constexpr uint32_t kTailroom = 64;
 
+// rte_pktmbuf_pool_create would put no object across pages, for the sake of devices that know
+// physical addresses. Of 4 KB pages each would hold one buffer, at the same place as all others in
+// theirs: a burst's headers would fight for one set of the cache. Ordinary memory is for devices
+// without DMA, so there the buffers lie side by side.
 rte_mempool* MakeMbufs(unsigned count, uint16_t room, const char* operations) {
   constexpr uint16_t kPrivate = RTE_ALIGN(sizeof(BufferMeta), RTE_MBUF_PRIV_ALIGN);
+  rte_pktmbuf_pool_private layout{};
+  layout.mbuf_data_room_size = static_cast<uint16_t>(room + RTE_PKTMBUF_HEADROOM);
+  layout.mbuf_priv_size = kPrivate;
   const unsigned cache = count >= 4 * kCache ? kCache : 0;
-  return rte_pktmbuf_pool_create_by_ops(UniqueName("mb").c_str(), count, cache, kPrivate,
-                                        static_cast<uint16_t>(room + RTE_PKTMBUF_HEADROOM),
-                                        SOCKET_ID_ANY, operations);
+  const unsigned flags = rte_eal_has_hugepages() != 0 ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+  rte_mempool* pool = rte_mempool_create_empty(
+      UniqueName("mb").c_str(), count, sizeof(rte_mbuf) + kPrivate + layout.mbuf_data_room_size,
+      cache, sizeof(rte_pktmbuf_pool_private), SOCKET_ID_ANY, flags);
+  if (pool == nullptr) return nullptr;
+  const int failure = rte_mempool_set_ops_byname(pool, operations, nullptr);
+  if (failure == 0) {
+    rte_pktmbuf_pool_init(pool, &layout);
+    if (rte_mempool_populate_default(pool) >= 0) {
+      rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+      return pool;
+    }
+  }
+  rte_mempool_free(pool);
+  return nullptr;
 }
 
 net::Error NoMemory(unsigned mbufs, uint16_t room) {

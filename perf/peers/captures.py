@@ -12,7 +12,7 @@ UDP_BYTES = FRAME_BYTES - 14 - 20
 PCAP_HEAD = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
 RECORD_HEAD = struct.pack("<IIII", 1, 0, FRAME_BYTES, FRAME_BYTES)
 FRAME = struct.Struct("!14sBBHHHBBHIIHHHH18x")
-# One's complement sums of what is the same in every frame: the IP header, and pseudo and UDP header.
+# Sums of what is the same in every frame: of the IP header, and of pseudo and UDP header.
 IP_SUM = 0x4500 + 20 + UDP_BYTES + 0x4000 + (64 << 8 | 17)
 UDP_SUM = 17 + 2 * UDP_BYTES
 

@@ -90,7 +90,7 @@ class Router:
         whole = self.send(self.bed.seconds)
         forwarded = self.forwarded() - before
         if forwarded < whole["packets"] * 0.99:
-            raise RuntimeError(f"the kernel has forwarded {forwarded} of {whole['packets']} packets")
+            raise RuntimeError(f"{forwarded} of {whole['packets']} packets were forwarded")
         for device in ("lan0", "wan0"):
             self.drop_at(self.router, device)
         sender = self.send(self.bed.seconds)

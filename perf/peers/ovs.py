@@ -68,7 +68,8 @@ class Ovs:
     def log(self):
         with contextlib.suppress(OSError):
             lines = (self.dir / "vswitchd.log").read_text().splitlines()
-            return "\n" + "\n".join(line for line in lines if "|ERR|" in line or "|EMER|" in line or "EAL ARGS" in line)
+            words = ("|ERR|", "|EMER|", "EAL ARGS")
+            return "\n".join(["", *[line for line in lines if any(w in line for w in words)]])
         return ""
 
     def vsctl(self, *arguments):
@@ -113,8 +114,8 @@ class Ovs:
         bed = self.bed
         processes.run("ovsdb-tool", "create", self.dir / "conf.db", SCHEMA)
         enter = ["ip", "netns", "exec", bed.name]
-        database = [*enter, "ovsdb-server", self.dir / "conf.db", f"--remote=punix:{self.dir}/db.sock",
-                    f"--unixctl={self.dir}/db.ctl"]
+        database = [*enter, "ovsdb-server", self.dir / "conf.db",
+                    f"--remote=punix:{self.dir}/db.sock", f"--unixctl={self.dir}/db.ctl"]
         switch = [*enter, DAEMON, self.database, f"--unixctl={self.dir}/vswitchd.ctl"]
         with processes.namespace(bed.name), processes.running(
                 database, self.dir / "db.log", self.environment):

@@ -130,9 +130,9 @@ class BriefRun(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder) / "compare.json"
             done = subprocess.run(
-                [ROOT / "perf" / "compare", "--build", sys.argv[1], "--flows", "1000", "--pairs", "1",
-                 "--seconds", "0.1", "--json", out], capture_output=True, text=True, check=False,
-                timeout=280)
+                [ROOT / "perf" / "compare", "--build", sys.argv[1], "--flows", "1000",
+                 "--pairs", "1", "--seconds", "0.1", "--json", out],
+                capture_output=True, text=True, check=False, timeout=280)
             self.assertEqual(done.returncode, 0, done.stderr)
             comparison = json.loads(out.read_text())
             names = [subject["name"] for subject in comparison["subjects"]]

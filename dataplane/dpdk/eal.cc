@@ -12,7 +12,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <mutex>
+
+#include "dataplane/dpdk/large_pages.h"
 
 namespace postern::dpdk {
 namespace {
@@ -143,6 +146,15 @@ size_t MemoryMb(const RuntimeConfig& config, bool hugepages) {
   return config.memory_mb + tables + buffers + kRestMb;
 }
 
+// No device hands the memory to another process or to hardware.
+bool MayReplaceMemory(const RuntimeConfig& config) {
+  constexpr const char* kAlone[] = {"net_pcap", "net_af_packet", "net_tap", "net_ring", "net_null"};
+  return std::all_of(config.ports.begin(), config.ports.end(), [&](const PortSettings& port) {
+    return std::any_of(std::begin(kAlone), std::end(kAlone),
+                       [&](const char* kind) { return port.device.starts_with(kind); });
+  });
+}
+
 }  // namespace
 
 bool IsPciAddress(const std::string& device) {
@@ -234,6 +246,7 @@ net::Status StartEal(const RuntimeConfig& config) {
   if (rte_eal_init(static_cast<int>(arguments.size()), argv.data()) < 0) {
     return net::Error{"DPDK doesn't start: " + std::string(rte_strerror(rte_errno)) + EalReason()};
   }
+  if (!hugepages && MayReplaceMemory(config)) UseLargePages();
   return {};
 }
 

@@ -10,8 +10,8 @@
 // publication the old snapshot comes back with its final counts, which go to the same rules of the
 // new one.
 //
-// Connections refer to what rule sets share (connlimit's counts), which is the engine's: when the
-// engine goes, the data plane must have stopped, and mustn't end connections one by one any more.
+// Rule sets share what outlives them (recent's lists), which is the engine's: when the engine goes,
+// the data plane must have stopped.
 //
 // Threads: the control thread only.
 #pragma once

@@ -25,7 +25,7 @@ class ConnectionObserver {
   virtual void OnConnection(ConnEvent event, uint32_t changes, const Connection& connection,
                             Time now) = 0;
   // The connection no longer counts as open for connlimit: its TCP state became TIME_WAIT or
-  // CLOSE, or it is being destroyed. May come more than once.
+  // CLOSE, or it is being destroyed (kDying). May come more than once.
   virtual void OnClosed(Connection& connection) = 0;
 };
 

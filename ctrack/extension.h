@@ -9,19 +9,12 @@
 
 namespace postern::ctrack {
 
-// A connection that a connlimit rule counts. `counter` belongs to the rules room.
-struct ConnlimitRef {
-  void* counter = nullptr;
-};
-inline constexpr size_t kMaxConnlimitRefs = 4;
-
 struct Extension {
   // nf_conntrack_acct, by Direction.
   std::array<uint64_t, 2> packets{};
   std::array<uint64_t, 2> bytes{};
   // nf_conntrack_timestamp: nanoseconds of the worker's clock.
   Time start = 0;
-  std::array<ConnlimitRef, kMaxConnlimitRefs> connlimit;
   uint32_t next_free = 0;  // the pool's
 };
 

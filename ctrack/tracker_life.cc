@@ -100,8 +100,6 @@ void Tracker::Release(const CtRef& ct) {
 }
 
 void Tracker::FreeUnconfirmed(Connection* connection) {
-  // A connlimit rule may have counted it.
-  if (connection->extension != nullptr) observer_->OnClosed(*connection);
   pool_->Free(connection);
   shared_->entries.fetch_sub(1, std::memory_order_relaxed);
 }

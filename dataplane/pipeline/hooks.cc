@@ -38,6 +38,11 @@ void Pipeline::Impl::Ingress(net::Packet* packet, const Known& known, net::Time 
 }
 
 bool Pipeline::Impl::Prerouting(Flight& f, const Known& known) {
+  // Another worker holds the connection: raw must count the packet there alone.
+  if (known.looked_up && known.value.IsRemote() && known.table_changes == table_changes_) {
+    HandOverToOwner(f.packet, HandoffKind::kReceived, known.value.worker());
+    return false;
+  }
   return Chain(f, Table::kRaw, Hook::kPrerouting) && Track(f, Hook::kPrerouting, known) &&
          StillRemembered(f) && Chain(f, Table::kMangle, Hook::kPrerouting) &&
          NatHook(f, Hook::kPrerouting);
@@ -286,7 +291,7 @@ rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {
   context.rng = &rng_;
   context.worker = &worker_rules();
   context.log = this;
-  context.extensions = this;
+  context.finder = this;
   context.path = f.path;
   f.counted_bytes = f.packet->ip.l3_length;
   return rules().Walk(table, context);

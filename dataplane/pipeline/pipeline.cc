@@ -55,6 +55,8 @@ bool Pipeline::Impl::Tick(net::Time now) {
 void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
                                   const ctrack::Connection& connection, net::Time now) {
   if (event != ctrack::ConnEvent::kUpdate) ++table_changes_;
+  if (event == ctrack::ConnEvent::kNew && rules().HasConnlimit())
+    rules().NoteConnection(connection);
   if (event == ctrack::ConnEvent::kDestroy) {
     if (connection.Has(ctrack::kSrcNatDone)) sources_.Erase(connection.original(), &connection);
     const unsigned owner = context_.owners->OwnerOf(connection.reply());
@@ -74,11 +76,12 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
 }
 
 void Pipeline::Impl::OnClosed(ctrack::Connection& connection) {
-  rules::ReleaseConnlimit(connection);
+  if (rules().HasConnlimit()) rules().NoteConnection(connection);
 }
 
-ctrack::Extension* Pipeline::Impl::AllocateExtension(ctrack::Connection* connection) {
-  return context_.pool->AllocateExtension(connection);
+const ctrack::Connection* Pipeline::Impl::FindConnection(const net::Tuple& tuple, net::Time now) {
+  ctrack::Direction direction;
+  return tracker_.Find(tuple, &direction, now);
 }
 
 void Pipeline::Impl::Log(const rules::LogTarget& target, const net::Packet& packet, net::Hook hook,

@@ -36,7 +36,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
                              private route::FragmentSink,
                              private route::FragmentEmitter,
                              private rules::LogSink,
-                             private rules::ExtensionAllocator {
+                             private rules::ConnectionFinder {
  public:
   explicit Impl(const Context& context);
 
@@ -155,7 +155,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void Emit(net::Packet* fragment) override;
   void Log(const rules::LogTarget& target, const net::Packet& packet, net::Hook hook,
            net::PortId in, net::PortId out, net::Time now) override;
-  ctrack::Extension* AllocateExtension(ctrack::Connection* connection) override;
+  const ctrack::Connection* FindConnection(const net::Tuple& tuple, net::Time now) override;
 
   const rules::RuleSet& rules() const { return *snapshot_->rules; }
   const route::RouteTable& routes() const { return *snapshot_->routes; }

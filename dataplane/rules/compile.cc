@@ -139,11 +139,11 @@ class Compiler {
             },
             [&](const ConnlimitMatch& m) {
               if (*state == nullptr) {
-                *state =
-                    shared_.connlimit->Make(out_.options.connlimit_keys, out_.options.hash_seed);
+                *state = std::make_shared<ConnlimitState>(out_.options.connlimit_keys,
+                                                          out_.options.hash_seed);
               }
-              matches.emplace_back(
-                  CompiledConnlimit{&m, static_cast<ConnlimitState*>(state->get())});
+              out_.connlimits.push_back(static_cast<ConnlimitState*>(state->get()));
+              matches.emplace_back(CompiledConnlimit{&m, out_.connlimits.back()});
             },
         },
         match);
@@ -251,8 +251,7 @@ ChainIndexes CarryOver(const RuleSet::Compiled* previous, RuleSet::Compiled* nex
 
 }  // namespace
 
-SharedState::SharedState()
-    : recent(std::make_unique<RecentTables>()), connlimit(std::make_unique<ConnlimitStates>()) {}
+SharedState::SharedState() : recent(std::make_unique<RecentTables>()) {}
 SharedState::~SharedState() = default;
 
 std::shared_ptr<const RuleSet> RuleSet::Compile(const Model& model, const Options& options,
@@ -265,7 +264,6 @@ std::shared_ptr<const RuleSet> RuleSet::Compile(const Model& model, const Option
     compiled.own_state = std::make_unique<SharedState>();
     shared = compiled.own_state.get();
   }
-  shared->connlimit->Collect();
   const ChainIndexes unchanged =
       CarryOver(previous == nullptr ? nullptr : previous->compiled_.get(), &compiled);
   Compiler(&compiled, shared, unchanged).Run();

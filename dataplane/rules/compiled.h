@@ -105,6 +105,7 @@ struct RuleSet::Compiled {
   // By RuleId, and by family, table and chain.
   std::vector<RulePlace> places;
   std::array<std::array<std::vector<ChainRange>, net::kTableCount>, kFamilyCount> chains;
+  std::vector<ConnlimitState*> connlimits;  // of all rules; the model's states own them
   // Only where Compile was given none.
   std::unique_ptr<SharedState> own_state;
 

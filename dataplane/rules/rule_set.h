@@ -64,14 +64,17 @@ class LogSink {
                    net::PortId in, net::PortId out, net::Time now) = 0;
 };
 
-// Gives a connection its Extension (connlimit keeps its references there). Implemented by the
-// pipeline with the worker's ConnectionPool.
-class ExtensionAllocator {
+// Finds the connection of a packet that has none with it (raw, INVALID, untracked), for connlimit.
+// Implemented by the pipeline with the worker's table.
+class ConnectionFinder {
  public:
-  virtual ~ExtensionAllocator() = default;
-  // connection->extension, made if there was none; null when there is no room. No heap.
-  virtual ctrack::Extension* AllocateExtension(ctrack::Connection* connection) = 0;
+  virtual ~ConnectionFinder() = default;
+  // A confirmed, living connection with this tuple in either direction, or null.
+  virtual const ctrack::Connection* FindConnection(const net::Tuple& tuple, net::Time now) = 0;
 };
+
+// What a connection is to connlimit: in no table; in the table; there, but in TIME_WAIT or CLOSE.
+enum class Standing : uint8_t { kAbsent, kOpen, kClosed };
 
 class WorkerRules;
 
@@ -84,11 +87,10 @@ struct WalkContext {
   net::PortId out = net::kNoPort;  // kNoPort at PREROUTING and INPUT
   net::Time now = 0;
   net::Rng* rng = nullptr;
-  WorkerRules* worker = nullptr;  // counts what overflows the path; null: not counted
-  LogSink* log = nullptr;         // null: LOG rules only count
-  PathBuilder* path = nullptr;    // rules that matched are appended; never null
-  // Null: a connlimit match drops the packets of connections without an Extension.
-  ExtensionAllocator* extensions = nullptr;
+  WorkerRules* worker = nullptr;       // counts what overflows the path; null: not counted
+  LogSink* log = nullptr;              // null: LOG rules only count
+  PathBuilder* path = nullptr;         // rules that matched are appended; never null
+  ConnectionFinder* finder = nullptr;  // null: a packet without connection has none
 };
 
 struct WalkResult {
@@ -111,15 +113,13 @@ struct RulePlace {
   uint32_t number = 0;  // 1-based rule number; 0: the chain's policy
 };
 
-// State of recent's lists, by name, and of connlimit's counts; outlives rule sets.
+// State of recent's lists, by name; outlives rule sets.
 class RecentTables;
-class ConnlimitStates;
 // Everything that rule sets share over their lives. Control thread; outlives the workers.
 struct SharedState {
   SharedState();
   ~SharedState();
   std::unique_ptr<RecentTables> recent;
-  std::unique_ptr<ConnlimitStates> connlimit;
 };
 
 class RuleSet {
@@ -127,8 +127,8 @@ class RuleSet {
   struct Options {
     std::vector<std::string> port_names;  // by PortId
     uint32_t generation = 1;
-    // Addresses that one connlimit rule can count at a time. nf_conntrack_max is enough, unless the
-    // rule meets replies too: then a connection may count for two.
+    // Addresses that one connlimit rule can list at a time, and half the tuples: nf_conntrack_max
+    // is enough even where the rule meets replies too.
     uint32_t connlimit_keys = 1U << 18;
     // Random in the daemon: hashes over addresses that a sender chooses begin with it.
     uint64_t hash_seed = 0;
@@ -137,9 +137,8 @@ class RuleSet {
   };
   // Compiles a validated model (unknown chains, loops and misplaced targets were refused by
   // Validate). `previous`, may be null: unchanged rules keep the state of limit and connlimit.
-  // `shared`, may be null where nothing needs to outlive this rule set: lists of recent and counts
-  // of connlimit then live and die with it. Rule::states of `model` are not looked at. Control
-  // thread.
+  // `shared`, may be null where nothing needs to outlive this rule set: lists of recent then live
+  // and die with it. Rule::states of `model` are not looked at. Control thread.
   static std::shared_ptr<const RuleSet> Compile(const Model& model, const Options& options,
                                                 SharedState* shared, const RuleSet* previous);
   ~RuleSet();
@@ -152,6 +151,10 @@ class RuleSet {
   bool HasRules(Family family, net::Table table, net::Hook hook) const;
   // The policy's id; kNoRule where the table has no such chain.
   RuleId PolicyId(Family family, net::Table table, net::Hook hook) const;
+  // To be told by the connection's worker when it was confirmed, closed or ended: connlimit's
+  // lists. Without a connlimit rule nobody needs to call it.
+  bool HasConnlimit() const;
+  void NoteConnection(const ctrack::Connection& connection) const;
   // The table exists for this family: a table that no rule file named isn't walked.
   bool HasTable(Family family, net::Table table) const;
 

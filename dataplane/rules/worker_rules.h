@@ -60,8 +60,4 @@ class WorkerRules {
   uint32_t step_count_ = 0;
 };
 
-// Connlimit: the connection no longer counts. Called by the owning worker when a connection closes
-// or ends; safe to call again.
-void ReleaseConnlimit(ctrack::Connection& connection);
-
 }  // namespace postern::rules

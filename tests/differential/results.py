@@ -6,6 +6,19 @@ import struct
 import wire
 
 
+class Difference(str):
+    """What two sides don't have in common, as text. `place` names where: the same one for the same thing
+    in another run."""
+
+    def __new__(cls, place, text):
+        made = super().__new__(cls, text)
+        made.place = place
+        return made
+
+    def __getnewargs__(self):  # for the way between processes
+        return self.place, str(self)
+
+
 class Result:
     """`sent[i]`: (port, network packet) of step i as this side got it; `out[i]`: [(port, network
     packet)] that it made come out; `conntrack`: lines; `counters`: {(family, table, chain, what):
@@ -51,8 +64,8 @@ def compare_counters(kernel, postern):
         # A table that nobody loaded isn't printed by one side or shows zeros on the other.
         if ours != theirs and (ours or (0, 0)) != (theirs or (0, 0)):
             family, table, chain, rule, _ = key
-            differences.append(f"counter {family} {table} {chain} [{rule}]: kernel {theirs}, "
-                               f"postern {ours}")
+            differences.append(Difference(key, f"counter {family} {table} {chain} [{rule}]: "
+                                               f"kernel {theirs}, postern {ours}"))
     return differences
 
 
@@ -99,18 +112,23 @@ def compare_connections(kernel, postern, chosen, slack=2):
             return line, 0
         return match.group(1) + " " + line[match.end():], int(match.group(2))
 
+    def difference(line, text):
+        return Difference(_PORT.sub("", line), f"connection {text}")
+
     differences, left = [], [split(line) for line in postern]
     for line, seconds in map(split, kernel):
         alike = [e for e in left if e[0] == line] or \
             [e for e in left if same_but_for_ports(line, e[0], chosen)]
         if not alike:
-            differences.append(f"connection only kernel: {line} ({seconds} s left)")
+            differences.append(difference(line, f"only kernel: {line} ({seconds} s left)"))
             continue
         nearest = min(alike, key=lambda e, s=seconds: abs(e[1] - s))
         left.remove(nearest)
         if abs(nearest[1] - seconds) > slack:
-            differences.append(f"connection {line}: kernel {seconds} s left, postern {nearest[1]}")
-    return differences + [f"connection only postern: {line} ({seconds} s left)" for line, seconds in left]
+            differences.append(
+                difference(line, f"{line}: kernel {seconds} s left, postern {nearest[1]}"))
+    return differences + [difference(line, f"only postern: {line} ({seconds} s left)")
+                          for line, seconds in left]
 
 
 # --- packets -----------------------------------------------------------------------------------
@@ -287,7 +305,7 @@ def same_packets(theirs, ours, chosen, loose):
 
 
 def compare(scenario, kernel, postern):
-    """[difference] of two results of one scenario."""
+    """[Difference] of two results of one scenario."""
     chosen = chosen_ports(kernel, postern)
     differences = []
     for index, step in enumerate(scenario.steps):
@@ -295,13 +313,13 @@ def compare(scenario, kernel, postern):
                                 for p, l3 in whole_for_host(side.out[index])), key=_port)
                         for side in (kernel, postern))
         if not same_packets(theirs, ours, chosen, chosen and sum_follows_port(step)):
-            differences.append("\n".join(
+            differences.append(Difference(index, "\n".join(
                 [f"packet {index + 1} on {step.port}: {step.expression}"] +
                 [f"    kernel:  {p} {wire.describe(l3)}" for p, l3 in kernel.out[index]] +
                 (["    kernel:  nothing"] if not theirs else []) +
                 [f"    postern: {p} {wire.describe(l3)}" for p, l3 in postern.out[index]] +
                 (["    postern: nothing"] if not ours else []) +
-                ([f"    postern: {postern.events[index]}"] if postern.events else [])))
+                ([f"    postern: {postern.events[index]}"] if postern.events else []))))
     differences += compare_counters(kernel.counters, postern.counters)
     differences += compare_connections(kernel.conntrack, postern.conntrack, chosen)
     return differences

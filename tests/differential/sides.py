@@ -18,14 +18,16 @@ EPOCH = 1767225600.0
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 # A gap that is waited for; shorter ones are passed over, since both sides see the same times.
 REAL_GAP = 0.02
-# The kernel's connlimit forgets closed connections at most once a tick, so ticks must pass.
+# The kernel's connlimit looks its list over at most once a tick, so ticks must pass between packets.
 TICK = 0.011
 
 
 # --- kernel ------------------------------------------------------------------------------------
 
 def run_kernel(scenario, kernel, patient=False):
-    """A Result. The scenario's gaps are real time here. `patient` lets a tick pass between packets."""
+    """A Result. The scenario's gaps are real time here. `patient` lets a tick pass between packets, which is
+    always done where connlimit counts."""
+    patient = patient or "connlimit" in scenario.rules4 + scenario.rules6
     kernel.begin(scenario.rules4, scenario.rules6, scenario.sysctls())
     result = results.Result(len(scenario.steps))
     emitted = {}

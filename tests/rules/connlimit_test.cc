@@ -1,10 +1,12 @@
-// -m connlimit: who counts, for how long, and after the rules are gone.
+// -m connlimit: what is listed, when a list is looked over, and what is left of it then.
 #include "dataplane/rules/matches/connlimit.h"
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <thread>
 
+#include "dataplane/net/random.h"
 #include "tests/rules/fixture.h"
 
 namespace postern::rules {
@@ -21,33 +23,88 @@ ConnlimitMatch Above(uint32_t limit, unsigned prefix = 32, bool destination = fa
   return match;
 }
 
-// Connections that a test makes, closes and ends, and their packets through a walker.
-class Connections {
+// Connections that a test makes, closes and ends, and their packets through a walker. A tick passes
+// with each packet, unless the test says otherwise.
+class Connections : public ConnectionFinder {
  public:
-  explicit Connections(Walker* walker) : walker_(*walker) {}
-  // The first packet of a new connection.
+  explicit Connections(Walker* walker) : walker_(*walker) { walker->finder = this; }
+  // The first packet of a new connection, which is confirmed after it.
   bool Open(std::string_view source = "192.0.2.1", std::string_view destination = "198.51.100.2") {
+    const bool matched = Refuse(source, destination);
+    all_.back()->status |= ctrack::kConfirmed;
+    Note(all_.size() - 1);
+    return matched;
+  }
+  // The first packet of a new connection, which is dropped.
+  bool Refuse(std::string_view source = "192.0.2.1",
+              std::string_view destination = "198.51.100.2") {
     auto connection = std::make_unique<ctrack::Connection>();
     connection->tuples[0].source = Address(source);
     connection->tuples[0].destination = Address(destination);
+    connection->tuples[0].source_key = static_cast<uint16_t>(1024 + all_.size());
+    connection->tuples[0].destination_key = 80;
     connection->tuples[0].protocol = net::kProtoTcp;
+    connection->tuples[1] = *net::Mirror(connection->tuples[0]);
     connection->protocol.tcp.state = ctrack::TcpState::kSynSent;
     all_.push_back(std::move(connection));
     return Send(all_.size() - 1);
   }
   bool Send(size_t i) {
-    ctrack::Connection& connection = *all_[i];
-    walker_.ct = {&connection, ctrack::CtInfo::kNew};
-    packet_ = std::make_unique<TestPacket>();
-    packet_->Tcp(1024, 80);
-    packet_->packet().ip.source = connection.original().source;
-    packet_->packet().ip.destination = connection.original().destination;
-    return walker_.Matched(*packet_);
+    walker_.ct = {all_[i].get(), ctrack::CtInfo::kNew};
+    packet_ = PacketOf(all_[i]->original());
+    return Matched();
+  }
+  bool Answer(size_t i) {
+    walker_.ct = {all_[i].get(), ctrack::CtInfo::kEstablishedReply};
+    packet_ = PacketOf(all_[i]->reply());
+    return Matched();
+  }
+  // An answer that isn't valid, so that it has no connection with it.
+  bool AnswerInvalid(size_t i) {
+    walker_.ct = {};
+    packet_ = PacketOf(all_[i]->reply());
+    return Matched();
+  }
+  // A packet with the connection's tuple before conntrack has seen it.
+  bool SendRaw(size_t i) {
+    walker_.ct = {nullptr, ctrack::CtInfo::kUntracked};
+    packet_ = PacketOf(all_[i]->original());
+    return Matched();
   }
   ctrack::Connection& At(size_t i) { return *all_[i]; }
-  void End(size_t i) { ReleaseConnlimit(*all_[i]); }
+  void SetState(size_t i, ctrack::TcpState state) {
+    At(i).protocol.tcp.state = state;
+    Note(i);
+  }
+  void End(size_t i) {
+    At(i).status |= ctrack::kDying;
+    Note(i);
+  }
+  const ctrack::Connection* FindConnection(const net::Tuple& tuple, net::Time) override {
+    for (const auto& connection : all_) {
+      const bool living = connection->Has(ctrack::kConfirmed) && !connection->Has(ctrack::kDying);
+      if (living && (connection->original() == tuple || connection->reply() == tuple)) {
+        return connection.get();
+      }
+    }
+    return nullptr;
+  }
+  net::Time pause = 10 * net::kMillisecond;  // before each packet
 
  private:
+  static std::unique_ptr<TestPacket> PacketOf(const net::Tuple& tuple) {
+    auto packet = std::make_unique<TestPacket>();
+    packet->Tcp(tuple.source_key, tuple.destination_key);
+    packet->packet().ip.source = tuple.source;
+    packet->packet().ip.destination = tuple.destination;
+    return packet;
+  }
+  bool Matched() {
+    walker_.now += pause;
+    return walker_.Matched(*packet_);
+  }
+  void Note(size_t i) { walker_.rules->NoteConnection(*all_[i]); }
+
   Walker& walker_;
   std::vector<std::unique_ptr<ctrack::Connection>> all_;
   std::unique_ptr<TestPacket> packet_;
@@ -57,12 +114,14 @@ TEST(Connlimit, MatchesTheTwentyFirstConnection) {
   Walker walker(ModelOf().Input({RuleOf(RejectTarget{}).Tcp(80).With(Above(20))}));
   Connections connections(&walker);
   for (int i = 1; i <= 20; ++i) EXPECT_FALSE(connections.Open()) << i;
-  EXPECT_TRUE(connections.Open());
-  connections.End(20);  // the rejected one's connection is never confirmed
+  EXPECT_TRUE(connections.Refuse()) << "never confirmed: forgotten at the next look";
   EXPECT_FALSE(connections.Open("192.0.2.2")) << "another source";
+  EXPECT_TRUE(connections.Send(3)) << "the look ends at its own tuple, before the refused one";
+  EXPECT_FALSE(connections.Open("192.0.2.2", "198.51.100.3"));
+  connections.At(3).status |= ctrack::kAssured;
   EXPECT_FALSE(connections.Send(3)) << "a known connection isn't one more";
   EXPECT_TRUE(connections.Open());
-  connections.End(22);
+  connections.End(23);
   connections.End(0);
   EXPECT_FALSE(connections.Open()) << "there is room again";
   EXPECT_TRUE(connections.Open());
@@ -113,27 +172,78 @@ TEST(Connlimit, LeavesOutConnectionsThatAreClosed) {
     Walker walker(ModelOf().Input({RuleOf().With(Above(1))}));
     Connections connections(&walker);
     EXPECT_FALSE(connections.Open());
-    connections.At(0).protocol.tcp.state = row.state;
-    // The tracker tells of it (ConnectionObserver::OnClosed).
-    if (!row.counts) ReleaseConnlimit(connections.At(0));
-    EXPECT_FALSE(connections.Send(0)) << "its own packet counts itself: 1";
+    connections.SetState(0, row.state);
+    EXPECT_FALSE(connections.Send(0)) << "its own packet finds itself";
     EXPECT_EQ(connections.Open(), row.counts) << static_cast<int>(row.state);
   }
 }
 
-TEST(Connlimit, CountsAPacketWithoutConnectionForItselfAlone) {
+TEST(Connlimit, DropsAnAssuredConnectionThatIsCountedNoMore) {
+  Walker walker(ModelOf().Input({RuleOf().With(Above(0))}));
+  Connections connections(&walker);
+  EXPECT_TRUE(connections.Open());
+  connections.At(0).status |= ctrack::kAssured;
+  EXPECT_TRUE(connections.Send(0)) << "one";
+  connections.SetState(0, ctrack::TcpState::kClose);
+  EXPECT_FALSE(connections.Send(0));
+  auto packet = TestPacket("192.0.2.1").Tcp(1024, 80);
+  EXPECT_EQ(walker.Walk(packet).reason, net::DropReason::kMatchHotdrop) << "nothing to count";
+  connections.Open();
+  EXPECT_TRUE(connections.Send(0)) << "the other one counts";
+}
+
+TEST(Connlimit, LooksAListOverOnceATick) {
+  Walker walker(ModelOf().Input({RuleOf().With(Above(1))}));
+  Connections connections(&walker);
+  connections.pause = 0;
+  EXPECT_FALSE(connections.Open());
+  connections.End(0);
+  EXPECT_TRUE(connections.Open()) << "the list began in this very tick";
+  walker.now += 10 * net::kMillisecond;
+  EXPECT_TRUE(connections.Open()) << "the first is gone now";
+  connections.End(1);
+  EXPECT_TRUE(connections.Refuse()) << "unnoticed in the tick of the last look";
+  walker.now += 10 * net::kMillisecond;
+  connections.End(2);
+  EXPECT_FALSE(connections.Open());
+}
+
+TEST(Connlimit, ListsThePacketsOwnTupleWhereThereIsNoConnection) {
   Walker walker(ModelOf().Input({RuleOf().With(Above(1))}));
   Connections connections(&walker);
   EXPECT_FALSE(connections.Open());
+  EXPECT_FALSE(connections.SendRaw(0)) << "its connection is found";
+  connections.Refuse();
+  EXPECT_TRUE(connections.SendRaw(1)) << "one and itself";
+  EXPECT_TRUE(connections.SendRaw(1)) << "itself anew";
   walker.ct = {nullptr, ctrack::CtInfo::kUntracked};
-  auto packet = TestPacket("192.0.2.1").Tcp(1, 2);
-  EXPECT_TRUE(walker.Matched(packet)) << "one and itself";
-  EXPECT_TRUE(walker.Matched(packet)) << "still two";
   auto cut = TestPacket("192.0.2.1").Tcp(1, 2).Cut(2);
   EXPECT_EQ(walker.Walk(cut).reason, net::DropReason::kMatchHotdrop) << "no tuple";
   auto ports = TestPacket("192.0.2.1").Tcp(1, 2).Cut(4);
   EXPECT_TRUE(walker.Matched(ports)) << "the ports are all that a tuple needs";
-  EXPECT_FALSE(connections.Send(0)) << "nothing was left behind";
+  connections.End(0);
+  EXPECT_FALSE(connections.Open()) << "nothing was left behind";
+}
+
+TEST(Connlimit, ListsAnInvalidAnswerByTheTupleThatItHas) {
+  Walker walker(ModelOf().Input({RuleOf().With(Above(1))}));
+  Connections connections(&walker);
+  EXPECT_FALSE(connections.Open());
+  EXPECT_FALSE(connections.Answer(0)) << "listed by the connection's first tuple";
+  EXPECT_TRUE(connections.AnswerInvalid(0)) << "and by its own";
+  EXPECT_TRUE(connections.AnswerInvalid(0)) << "once";
+}
+
+TEST(Connlimit, KeepsARawTupleForTheConnectionThatFollows) {
+  Walker walker(ModelOf().Input({RuleOf().With(Above(1))}));
+  Connections connections(&walker);
+  connections.Refuse();
+  connections.SendRaw(0);
+  connections.At(0).status |= ctrack::kConfirmed;
+  walker.rules->NoteConnection(connections.At(0));
+  EXPECT_TRUE(connections.Open()) << "two";
+  connections.End(0);
+  EXPECT_FALSE(connections.Send(1)) << "one";
 }
 
 TEST(Connlimit, CountsTheAddressOfThePacketNotOfTheConnection) {
@@ -142,14 +252,11 @@ TEST(Connlimit, CountsTheAddressOfThePacketNotOfTheConnection) {
   Connections connections(&walker);
   EXPECT_FALSE(connections.Open("192.0.2.1"));
   EXPECT_FALSE(connections.Open("192.0.2.2"));
-  auto reply = TestPacket("198.51.100.2", "192.0.2.1").Tcp(80, 1024);
-  walker.ct = {&connections.At(0), ctrack::CtInfo::kEstablishedReply};
-  EXPECT_FALSE(walker.Matched(reply)) << "one for the server";
-  EXPECT_FALSE(walker.Matched(reply)) << "the same one";
-  walker.ct = {&connections.At(1), ctrack::CtInfo::kEstablishedReply};
-  EXPECT_TRUE(walker.Matched(reply)) << "two";
+  EXPECT_FALSE(connections.Answer(0)) << "one for the server";
+  EXPECT_FALSE(connections.Answer(0)) << "the same one";
+  EXPECT_TRUE(connections.Answer(1)) << "two";
   connections.End(0);
-  EXPECT_FALSE(walker.Matched(reply)) << "it took back both";
+  EXPECT_FALSE(connections.Answer(1)) << "it took back both";
 }
 
 TEST(Connlimit, CountsEachRuleByItself) {
@@ -158,13 +265,12 @@ TEST(Connlimit, CountsEachRuleByItself) {
                                  RuleOf().With(Above(1, 0))}));
   Connections connections(&walker);
   connections.Open();
-  connections.Open();
-  // Five rules and room for four references: the fifth counts the present packet alone.
-  EXPECT_EQ(walker.Path().size(), 5U) << "rules 1 to 4 and the policy";
-  connections.End(0);
-  connections.End(0);  // safe to repeat
-  connections.Send(1);
   EXPECT_EQ(walker.Path().size(), 2U) << "rule 1 and the policy";
+  connections.Open();
+  EXPECT_EQ(walker.Path().size(), 6U) << "every rule and the policy";
+  connections.End(0);
+  connections.Send(1);
+  EXPECT_EQ(walker.Path().size(), 2U);
 }
 
 TEST(Connlimit, DropsWhereItCannotCount) {
@@ -175,86 +281,88 @@ TEST(Connlimit, DropsWhereItCannotCount) {
       RuleSet::Compile(ModelOf().Input({RuleOf().With(Above(5))}), options, nullptr, nullptr);
   Connections connections(&walker);
   const auto reason_of = [&](const char* source) {
-    connections.Open(source);
+    walker.ct = {nullptr, ctrack::CtInfo::kUntracked};
+    walker.now += 10 * net::kMillisecond;
     auto packet = TestPacket(source).Tcp(1, 2);
     return walker.Walk(packet).reason;
   };
+  connections.Open("192.0.2.1");
+  connections.Open("192.0.2.2");
+  EXPECT_EQ(reason_of("192.0.2.3"), net::DropReason::kMatchHotdrop) << "no room for a third list";
   EXPECT_EQ(reason_of("192.0.2.1"), net::DropReason::kNone);
-  EXPECT_EQ(reason_of("192.0.2.2"), net::DropReason::kNone);
-  EXPECT_EQ(reason_of("192.0.2.3"), net::DropReason::kMatchHotdrop) << "no room for a third";
-  connections.End(0);
-  EXPECT_EQ(reason_of("192.0.2.3"), net::DropReason::kNone);
-
-  walker.extensions = Extensions(0);
-  EXPECT_EQ(reason_of("192.0.2.2"), net::DropReason::kMatchHotdrop) << "no extension to be had";
+  connections.Open("192.0.2.2");
+  EXPECT_EQ(reason_of("192.0.2.2"), net::DropReason::kMatchHotdrop) << "no room for a fifth tuple";
 }
 
-TEST(ConnlimitStates, LiveAsLongAsAConnectionCountsInThem) {
-  SharedState shared;
-  auto walker = std::make_unique<Walker>(ModelOf().Input({RuleOf().With(Above(1))}), &shared);
-  auto connections = std::make_unique<Connections>(walker.get());
-  connections->Open();
-  EXPECT_EQ(shared.connlimit->size(), 1U);
-  const auto after = RuleSet::Compile(ModelOf(), {}, &shared, walker->rules.get());
-  walker->rules = nullptr;
-  shared.connlimit->Collect();
-  EXPECT_EQ(shared.connlimit->size(), 1U) << "a connection still refers to it";
-  connections->End(0);
-  shared.connlimit->Collect();
-  EXPECT_EQ(shared.connlimit->size(), 0U);
+ConnlimitState::Key KeyOf(uint32_t number, uint16_t zone = 0) {
+  return {IpAddress::V4(number), Family::kIpv4, zone};
+}
+
+ConnlimitState::Seen SeenOf(uint32_t number, uint64_t tick) {
+  ConnlimitState::Seen seen;
+  seen.tuple.protocol = net::kProtoUdp;
+  seen.tuple.destination = IpAddress::V4(number);
+  seen.tick = tick;
+  return seen;
 }
 
 TEST(ConnlimitState, FindsItsWayThroughManyKeys) {
   constexpr uint32_t kKeys = 100000;
   ConnlimitState state(kKeys);
-  std::vector<ConnlimitState::Node*> nodes;
   for (uint32_t i = 0; i < kKeys; ++i) {
-    uint32_t count = 0;
-    nodes.push_back(state.Add({IpAddress::V4(i), Family::kIpv4, 0}, &count));
-    ASSERT_NE(nodes.back(), nullptr);
-    ASSERT_EQ(count, 1U);
+    ASSERT_EQ(state.Count(KeyOf(i), SeenOf(i, 1)), 1U);
+    state.Change(SeenOf(i, 1).tuple, Standing::kOpen);
   }
-  uint32_t count = 0;
-  EXPECT_EQ(state.Add({IpAddress::V4(kKeys), Family::kIpv4, 0}, &count), nullptr);
-  EXPECT_EQ(state.Count({IpAddress::V4(77), Family::kIpv4, 0}), 1U);
-  EXPECT_EQ(state.Count({IpAddress::V4(77), Family::kIpv4, 1}), 0U) << "another zone";
-  for (size_t i = 0; i < nodes.size(); i += 2) ConnlimitState::Release(nodes[i]);
-  EXPECT_EQ(state.living(), kKeys / 2);
+  EXPECT_EQ(state.Count(KeyOf(kKeys), SeenOf(kKeys, 2)), 0U) << "no list left";
+  EXPECT_EQ(state.Count(KeyOf(77, 1), SeenOf(78, 2)), 0U) << "another zone is another list";
+  for (uint32_t i = 0; i < kKeys; i += 2) state.Change(SeenOf(i, 1).tuple, Standing::kAbsent);
   for (uint32_t i = 0; i < kKeys; ++i) {
-    ASSERT_EQ(state.Count({IpAddress::V4(i), Family::kIpv4, 0}), i % 2) << i;
+    ASSERT_EQ(state.Count(KeyOf(i), SeenOf(kKeys + 1 + i, 3)), 1 + i % 2) << i;
   }
 }
 
+TEST(ConnlimitState, MakesRoomWhereListsHaveBecomeEmpty) {
+  constexpr uint32_t kKeys = 256;  // one a chain
+  ConnlimitState state(kKeys);
+  for (uint32_t i = 0; i < 1000 * kKeys; ++i) state.Count(KeyOf(i), SeenOf(i, i));
+  EXPECT_NE(state.Count(KeyOf(0), SeenOf(0, 1000 * kKeys)), 0U)
+      << "sources that were never confirmed";
+}
+
 TEST(ConnlimitState, CountsExactlyForTwoThreads) {
-  ConnlimitState state(64);
-  const auto run = [&state](uint32_t seed) {
-    net::Rng rng(seed);
-    std::vector<ConnlimitState::Node*> held;
-    for (int i = 0; i < 50000; ++i) {
-      if (held.size() < 100 && rng.Below(2) == 0) {
-        uint32_t count = 0;
-        ConnlimitState::Node* node =
-            state.Add({IpAddress::V4(rng.Below(50)), Family::kIpv4, 0}, &count);
-        ASSERT_NE(node, nullptr);
-        ASSERT_GE(count, 1U);
-        held.push_back(node);
-      } else if (!held.empty()) {
-        ConnlimitState::Release(held.back());
-        held.pop_back();
+  constexpr uint32_t kKeys = 50;
+  ConnlimitState state(4096);
+  // Each thread has tuples of its own and goes through the life of a connection with them.
+  const auto run = [&state](uint32_t thread) {
+    net::Rng rng(thread);
+    std::map<uint32_t, uint32_t> open;  // tuple to key
+    for (uint32_t i = 1; i <= 50000; ++i) {
+      const uint32_t number = thread << 24 | rng.Below(100);
+      if (const auto it = open.find(number); it != open.end()) {
+        state.Change(SeenOf(number, i).tuple, Standing::kAbsent);
+        open.erase(it);
+        continue;
       }
+      ConnlimitState::Seen seen = SeenOf(number, i);
+      seen.worker = thread;
+      ASSERT_NE(state.Count(KeyOf(number % kKeys), seen), 0U);
+      state.Change(seen.tuple, Standing::kOpen);
+      open[number] = number % kKeys;
     }
-    // Leaves one reference to its own key.
-    for (ConnlimitState::Node* node : held) ConnlimitState::Release(node);
-    uint32_t count = 0;
-    state.Add({IpAddress::V4(7), Family::kIpv4, 0}, &count);
+    for (const auto& [number, key] : open) {
+      state.Change(SeenOf(number, 0).tuple, Standing::kAbsent);
+    }
+    // Leaves one tuple open with a key of its own.
+    state.Count(KeyOf(1000 + thread), SeenOf(thread, 0));
+    state.Change(SeenOf(thread, 0).tuple, Standing::kOpen);
   };
   std::thread one(run, 1U), two(run, 2U);
   one.join();
   two.join();
-  EXPECT_EQ(state.living(), 2U);
-  for (uint32_t i = 0; i < 50; ++i) {
-    EXPECT_EQ(state.Count({IpAddress::V4(i), Family::kIpv4, 0}), i == 7 ? 2U : 0U) << i;
+  for (uint32_t i = 0; i < kKeys; ++i) {
+    EXPECT_EQ(state.Count(KeyOf(i), SeenOf(3U << 24, 100000)), 1U) << i;
   }
+  EXPECT_EQ(state.Count(KeyOf(1001), SeenOf(4U << 24, 100000)), 2U);
 }
 
 }  // namespace

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "ctrack/extension.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/net/wire.h"
 #include "dataplane/rules/rule_set.h"
@@ -229,27 +228,12 @@ class ModelOf {
   Model model_;
 };
 
-// Extensions from an array, as the pipeline's pool would give them.
-class Extensions : public ExtensionAllocator {
- public:
-  explicit Extensions(size_t room) : storage_(room) {}
-  ctrack::Extension* AllocateExtension(ctrack::Connection* connection) override {
-    if (used_ == storage_.size()) return nullptr;
-    connection->extension = &storage_[used_++];
-    return connection->extension;
-  }
-
- private:
-  std::vector<ctrack::Extension> storage_;
-  size_t used_ = 0;
-};
-
 // A rule set with what a worker has beside it; one packet at a time.
 struct Walker {
   std::shared_ptr<const RuleSet> rules;
   PathBuilder path;
   ctrack::CtRef ct;
-  Extensions extensions{64};
+  ConnectionFinder* finder = nullptr;
   LogSink* log = nullptr;
   WorkerRules* worker = nullptr;
   net::Time now = 1000 * net::kSecond;
@@ -279,7 +263,7 @@ struct Walker {
     context.worker = worker;
     context.log = log;
     context.path = &path;
-    context.extensions = &extensions;
+    context.finder = finder;
     return rules->Walk(table, context);
   }
   // Whether rule `number` of filter INPUT was counted.

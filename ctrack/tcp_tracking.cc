@@ -129,7 +129,9 @@ bool AnswersIgnored(const Step& step) {
   const Connection& connection = step.in.connection;
   const bool syn = connection.Has(kSeenReply) && step.last_event() == TcpEvent::kSyn;
   const bool ack = !connection.Has(kAssured) && step.last_event() == TcpEvent::kAck;
-  return (syn || ack) && step.segment.ack == step.tcp.last_end;
+  // The end is noted where a segment was ignored; the SYN that began the connection wasn't.
+  const bool noted = step.segment.Has(net::kTcpAck) || step.tcp.last_end != 0;
+  return (syn || ack) && noted && step.segment.ack == step.tcp.last_end;
 }
 
 // Whether a RST is believed (RFC 5961 3.2). False: it is INVALID.

@@ -268,22 +268,30 @@ void ParseTransport(Packet* packet) {
   }
 }
 
+namespace {
+
+bool IsExtension(uint8_t protocol) {
+  switch (protocol) {
+    case kProtoHopByHop:
+    case kProtoRouting:
+    case kProtoDestinationOptions:
+    case kProtoFragment:
+    case kProtoAh:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
 bool WalkIpv6Chain(const Packet& packet, uint8_t next, uint32_t offset, uint32_t end,
                    Ipv6Chain* chain) {
   if (end > packet.length || offset > end) return false;
   for (unsigned depth = 0;; ++depth) {
     chain->protocol = next;
     chain->offset = offset;
-    switch (next) {
-      case kProtoHopByHop:
-      case kProtoRouting:
-      case kProtoDestinationOptions:
-      case kProtoFragment:
-      case kProtoAh:
-        break;
-      default:
-        return true;
-    }
+    if (!IsExtension(next)) return true;
     if (depth == kMaxExtensionHeaders || end - offset < 8) return false;
     const uint8_t* header = packet.data + offset;
     uint32_t length = (uint32_t{header[1]} + 1) * 8;
@@ -297,7 +305,14 @@ bool WalkIpv6Chain(const Packet& packet, uint8_t next, uint32_t offset, uint32_t
       chain->later_fragment = (fragment->offset_flags.Host() & 0xfff8) != 0;
     }
     if (next == kProtoRouting && header[2] == 0) chain->source_routed = true;  // RFC 5095
-    if (end - offset < length) return false;
+    if (end - offset < length) {
+      // ipv6_skip_exthdr follows the protocol number all the same, and finds nothing there.
+      // ipv6_rcv reads the hop-by-hop options and drops the packet.
+      if (next == kProtoHopByHop || IsExtension(header[0])) return false;
+      chain->protocol = header[0];
+      chain->offset = end;
+      return true;
+    }
     next = header[0];
     offset += length;
     if (chain->later_fragment) {

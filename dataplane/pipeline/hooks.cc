@@ -226,14 +226,18 @@ void Pipeline::Impl::OutputPath(Flight& f) {
   SendOut(packet, route, now);
 }
 
-// What the appliance sends to itself comes in again by lo, with its connection: conntrack sees
-// nothing twice.
+// What the appliance sends to itself comes in again by lo, with its connection: conntrack doesn't
+// see it twice.
 void Pipeline::Impl::LoopBack(Flight& f) {
   f.in = net::kLoopbackPort;
   f.out = net::kNoPort;
   if (f.twin == net::kNoPort) f.twin = f.route.port;
-  if (Chain(f, Table::kRaw, Hook::kPrerouting) && Chain(f, Table::kMangle, Hook::kPrerouting) &&
-      NatHook(f, Hook::kPrerouting)) {
+  const bool known = f.ct.connection != nullptr;
+  const bool raw =
+      known ? Attached(f, Hook::kPrerouting) : Chain(f, Table::kRaw, Hook::kPrerouting);
+  // What had no connection is looked at again.
+  if (raw && (known || Track(f, Hook::kPrerouting, Known{})) &&
+      Chain(f, Table::kMangle, Hook::kPrerouting) && NatHook(f, Hook::kPrerouting)) {
     InputPath(f);
   }
 }

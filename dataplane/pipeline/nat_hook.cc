@@ -110,7 +110,9 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
   if (!result.masquerade && !result.redirect) return true;
   const net::Family family = f.packet->ip.family;
   std::optional<net::IpAddress> address;
-  if (result.masquerade) {
+  if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
+    address = f.packet->ip.destination;  // RFC 6724 rule 1: the destination is an own address
+  } else if (result.masquerade) {
     address = routes().SourceFor(f.out, family, f.route.next_hop);
   } else if (f.in != net::kNoPort) {
     address = routes().FirstAddress(f.in, family);

@@ -138,6 +138,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void SendReset(const Flight& about, net::Hook hook);
   void Reject(Flight& f, net::Hook hook, rules::RejectWith with);
   void SendOwn(net::Packet* packet, const Flight& about);
+  bool Attached(Flight& f, net::Hook hook);
   std::optional<net::IpAddress> ErrorSource(const Flight& about) const;
 
   // ---- host_side.cc ----
@@ -189,7 +190,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   route::Reassembler reassembler_;
 
   // A flight may start another one (an ICMP error about it); nothing goes deeper.
-  std::array<rules::PathBuilder, 2> paths_;
+  std::array<rules::PathBuilder, 3> paths_;
   unsigned path_depth_ = 0;
 
   net::Time now_ = 0;  // of the current call, for the seams that aren't told

@@ -75,6 +75,17 @@ bool ChecksumLooksRight(const net::Packet& packet) {
   return net::OnesSum(packet.L4(), ip.L4Length(), initial) == 0xffff;
 }
 
+// nf_send_reset: the IPv4 reset leaves its checksum to the card, so that an error which quotes it
+// shows the sum of the pseudo header alone.
+void LeaveSumToTheCard(net::Packet* packet) {
+  const net::ParsedPacket& ip = packet->ip;
+  if (ip.family != Family::kIpv4 || ip.protocol != net::kProtoTcp) return;
+  uint64_t sum =
+      net::PseudoHeaderSum(ip.family, ip.source, ip.destination, ip.protocol, ip.L4Length());
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  reinterpret_cast<net::TcpHeader*>(packet->L4())->checksum = static_cast<uint16_t>(sum);
+}
+
 // RFC 1191 and RFC 8201 depend on these: Linux never limits them.
 bool IsPathMtuError(Family family, const route::IcmpError& what) {
   return family == Family::kIpv4 ? what.type == net::kIcmpUnreachable && what.code == 4
@@ -84,21 +95,22 @@ bool IsPathMtuError(Family family, const route::IcmpError& what) {
 }  // namespace
 
 void Pipeline::Impl::Reject(Flight& f, net::Hook hook, rules::RejectWith with) {
-  // Nothing is said about what Postern itself has sent.
-  if (f.source == Source::kSelf) return;
+  if (f.source == Source::kSelf) LeaveSumToTheCard(f.packet);
   if (with == rules::RejectWith::kTcpReset) {
     SendReset(f, hook);
     return;
   }
   // nf_send_unreach: a packet with a bad checksum isn't answered.
-  if (!f.packet->checksum_verified && !ChecksumLooksRight(*f.packet)) return;
+  if (f.source != Source::kSelf && !f.packet->checksum_verified && !ChecksumLooksRight(*f.packet)) {
+    return;
+  }
   const RejectCode code = CodeOf(with);
   SendError(f, {code.type, code.code, 0});
 }
 
 void Pipeline::Impl::SendError(const Flight& about, const route::IcmpError& what) {
   const net::Packet& packet = *about.packet;
-  if (about.source == Source::kSelf || !route::MayAnswerWithError(packet)) return;
+  if (!route::MayAnswerWithError(packet)) return;
   if (about.source == Source::kPort) {
     const auto* ethernet = packet.At<net::EthernetHeader>(0);
     if (ethernet == nullptr || ethernet->destination.IsMulticast()) return;
@@ -129,7 +141,7 @@ void Pipeline::Impl::SendReset(const Flight& about, net::Hook) {
 }
 
 // icmp_send: a packet to us is answered from the address that it was for, another from the address
-// towards its sender.
+// towards its sender. icmp6_send takes one of the port that the packet came by.
 std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) const {
   const net::ParsedPacket& ip = about.packet->ip;
   if (about.source == Source::kPort && routes().IsLocal(ip.family, ip.destination)) {
@@ -138,6 +150,9 @@ std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) c
   const route::RouteResult back = routes().Lookup(ip.family, ip.source, about.packet->in_port);
   if (back.kind == route::RouteKind::kLocal) return ip.source;
   if (back.kind != route::RouteKind::kUnicast) return std::nullopt;
+  if (ip.family == Family::kIpv6 && about.source == Source::kPort) {
+    return routes().SourceFor(about.packet->in_port, ip.family, ip.source);
+  }
   return routes().SourceFor(back.port, ip.family, back.next_hop);
 }
 
@@ -153,18 +168,29 @@ void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
     f.ct.info =
         ctrack::IsReply(about.ct.info) ? ctrack::CtInfo::kRelated : ctrack::CtInfo::kRelatedReply;
     f.tracked = true;
+    // An error about a reset goes the first packet's way and confirms the connection.
+    f.unconfirmed = !f.ct.connection->Has(ctrack::kConfirmed);
   }
   f.route = routes().Lookup(packet->ip.family, packet->ip.destination, about.packet->in_port);
   f.out = OutPort(f.route);
   // A program of the appliance hears of its packet on the twin that it sent it by.
-  if (about.source == Source::kHost) f.twin = about.packet->out_port;
+  f.twin = about.source == Source::kHost ? about.packet->out_port : about.twin;
   if (f.route.kind == route::RouteKind::kUnreachable) {
     FinishDrop(f, net::DropReason::kNoRoute);
-  } else if (Chain(f, net::Table::kRaw, net::Hook::kOutput) &&
+  } else if (Attached(f, net::Hook::kOutput) &&
              (f.tracked || Track(f, net::Hook::kOutput, Known{}))) {
     OutputPath(f);
   }
   --path_depth_;
+}
+
+// The raw chain for a packet that has something of its connection with it (nf_ct_attach), even if
+// only the direction: NOTRACK leaves it alone.
+bool Pipeline::Impl::Attached(Flight& f, net::Hook hook) {
+  const ctrack::CtRef attached = f.ct;
+  if (!Chain(f, net::Table::kRaw, hook)) return false;
+  f.ct = attached;
+  return true;
 }
 
 // NeighborSink: arp_error_report. The packet has left its connection behind; conntrack finds it

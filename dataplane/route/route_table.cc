@@ -188,6 +188,8 @@ bool RouteTable::IsOnLink(PortId port_id, Family family, const IpAddress& addres
 std::optional<IpAddress> RouteTable::SourceFor(PortId port_id, Family family,
                                                const IpAddress& next_hop) const {
   const PortConfig* config = impl_->Find(port_id);
+  static const PortConfig kLoopback;  // has no address that others could answer to
+  if (config == nullptr && port_id == net::kLoopbackPort) config = &kLoopback;
   if (config == nullptr) return std::nullopt;
   // A link-local gateway says nothing about the subnet, and what goes through it goes beyond the
   // link: MASQUERADE must not choose a link-local source.

@@ -12,6 +12,15 @@ from traffic_generator import Fragments, Other, Ping, Strange, Udp
 SETTINGS = ("nf_conntrack_tcp_loose = 0;", "nf_conntrack_tcp_be_liberal = 1;",
             "nf_conntrack_checksum = 0;", "nf_conntrack_tcp_max_retrans = 1;",
             "nf_conntrack_udp_timeout = 7;", "nf_conntrack_tcp_ignore_invalid_rst = 1;")
+# Timeouts that end within a pause, and one that doesn't.
+TIMERS = tuple(f"nf_conntrack_{name} = {seconds};" for seconds in (1, 60) for name in (
+    "tcp_timeout_syn_sent", "tcp_timeout_syn_recv", "tcp_timeout_established",
+    "tcp_timeout_fin_wait", "tcp_timeout_close_wait", "tcp_timeout_last_ack",
+    "tcp_timeout_time_wait", "tcp_timeout_close", "tcp_timeout_max_retrans",
+    "tcp_timeout_unacknowledged", "udp_timeout", "udp_timeout_stream", "icmp_timeout",
+    "icmpv6_timeout", "generic_timeout"))
+# Longer than a stream needs to become one, and far from the ends of TIMERS.
+PAUSE = 2.4
 
 
 COMMON = ((Tcp, Udp, Ping, Fragments, Strange, Other), (50, 22, 9, 7, 9, 3))
@@ -53,6 +62,13 @@ def mix(random, flows):
     return steps
 
 
+def pause(steps, where):
+    """Lets time pass before some of the steps (indices)."""
+    for index in where:
+        for step in steps[index:]:
+            step.time += PAUSE
+
+
 def generate(seed):
     random = randomness.Random(seed)
     families = random.choices(((4,), (6,), (4, 6)), (70, 20, 10))[0]
@@ -61,8 +77,16 @@ def generate(seed):
     flows, least = [], random.randint(30, 70)
     while sum(map(len, flows)) < least:
         flows.append(flow(random, random.choice(families) == 6, len(flows), kinds))
-    own_conf = None
+    settings = []
     if random.random() < .15:
-        own_conf = scenarios.COMMON_CONF.read_text() + f"conntrack: {{ {random.choice(SETTINGS)} }};\n"
-    return scenarios.Scenario(f"seed_{seed}", own_conf, text.get(4, ""), text.get(6, ""),
-                              mix(random, flows))
+        settings.append(random.choice(SETTINGS))
+    steps = mix(random, flows)
+    if random.random() < .02:
+        settings += random.sample(TIMERS[:len(TIMERS) // 2], 4) + random.sample(TIMERS, 2)
+        pause(steps, random.sample(range(len(steps)), random.randint(1, 2)))
+    # A name twice would be refused.
+    settings = list({setting.split(" ")[0]: setting for setting in settings}.values())
+    own_conf = None
+    if settings:
+        own_conf = scenarios.COMMON_CONF.read_text() + f"conntrack: {{ {' '.join(settings)} }};\n"
+    return scenarios.Scenario(f"seed_{seed}", own_conf, text.get(4, ""), text.get(6, ""), steps)

@@ -10,6 +10,7 @@ process and drops it. "The appliance sends" is a raw socket, which enters at OUT
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -152,6 +153,7 @@ class Kernel:
         self.conf = conf
         self.taps = {}
         self.changed = {}
+        self.too_large = False
         for name, value in SYSCTLS.items():
             write_sysctl(name, value)
         self._make_ports()
@@ -233,8 +235,9 @@ class Kernel:
 
     def send(self, port, frame):
         """Gives one frame to a port, or a packet to OUTPUT ("host:PORT"), and returns (time, what came
-        out)."""
+        out). `too_large` tells of a packet of the appliance that its socket refused for its size."""
         now = time.time()
+        self.too_large = False
         try:
             if port.startswith("host:"):
                 packet = frame[14:]
@@ -244,8 +247,9 @@ class Kernel:
                     self.raw6.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
             else:
                 os.write(self.taps[port], frame)
-        except (OSError, ValueError, IndexError):
-            pass  # the kernel refused it: dropped on OUTPUT, no route, too short for a header
+        except (OSError, ValueError, IndexError) as error:
+            self.too_large = getattr(error, "errno", None) == errno.EMSGSIZE
+            # else the kernel refused it: dropped on OUTPUT, no route, too short for a header
         return now, self._drain()
 
     @staticmethod

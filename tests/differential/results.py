@@ -22,7 +22,8 @@ class Difference(str):
 class Result:
     """`sent[i]`: (port, network packet) of step i as this side got it; `out[i]`: [(port, network
     packet)] that it made come out; `conntrack`: lines; `counters`: {(family, table, chain, what):
-    (packets, bytes)}; `events`: replay's, None for the kernel."""
+    (packets, bytes)}; `events`: replay's, None for the kernel; `unsent`: steps whose packet no program
+    could send, being larger than the MTU."""
 
     def __init__(self, count):
         self.sent = [("", b"")] * count
@@ -31,6 +32,7 @@ class Result:
         self.conntrack = []
         self.counters = {}
         self.events = None
+        self.unsent = set()
 
 
 # --- counters ----------------------------------------------------------------------------------
@@ -74,15 +76,21 @@ def compare_counters(kernel, postern):
 _TIMEOUT = re.compile(r"^(\S+\s+\d+) (\d+) ")
 
 
-def connection_lines(text):
-    """Lines of conntrack -L without `use=`, sorted."""
+def in_order(lines):
+    return sorted(lines, key=lambda line: _TIMEOUT.sub(r"\1 ", line))
+
+
+def connection_lines(text, since=0):
+    """Lines of conntrack -L without `use=`, sorted, with the seconds left as they were `since` seconds ago."""
     found = []
     for line in text.splitlines():
         line = re.sub(r" use=\d+", "", line.strip())
         line = re.sub(r" secctx=\S+| zone=0", "", line)
         if re.match(r"\S+\s+\d+ ", line):
-            found.append(re.sub(r"^(\S+)\s+", r"\1 ", line))
-    return sorted(found, key=lambda line: _TIMEOUT.sub(r"\1 ", line))
+            line = re.sub(r"^(\S+)\s+", r"\1 ", line)
+            found.append(_TIMEOUT.sub(
+                lambda m: f"{m.group(1)} {int(m.group(2)) + int(since)} ", line))
+    return in_order(found)
 
 
 def translate_ports(line, ports):
@@ -129,6 +137,9 @@ def compare_connections(kernel, postern, chosen, slack=2):
                 difference(line, f"{line}: kernel {seconds} s left, postern {nearest[1]}"))
     return differences + [difference(line, f"only postern: {line} ({seconds} s left)")
                           for line, seconds in left]
+
+
+ERRORS = [bytes([kind]) for kind in wire.ICMP_ERRORS]
 
 
 # --- packets -----------------------------------------------------------------------------------
@@ -185,9 +196,13 @@ def _adjust(checksum, old, new):
 
 def comparable(packet, sent):
     """The packet with what the appliance itself chose put to zero: the IP id of an error that it made
-    (for a packet that wasn't one), the id of IPv6 fragments."""
+    (for a packet that wasn't one, and where an answer quotes it), the id of IPv6 fragments."""
     parsed = wire.Parsed(packet)
     changed = bytearray(packet)
+    for base, quoted in _layers(parsed)[1:]:
+        if quoted.version == 4 and quoted.proto == wire.ICMP and quoted.l3[quoted.l4:quoted.l4 + 1] in ERRORS:
+            for at in (base + 4, base + 10, parsed.sum_place()):
+                changed[at:at + 2] = b"\0\0"
     if parsed.version == 4 and parsed.is_error() and not wire.Parsed(sent).is_error():
         changed[4:6] = changed[10:12] = b"\0\0"
     for proto, at, _ in parsed.extensions:
@@ -200,7 +215,7 @@ def chosen_ports(kernel, postern):
     """{(Postern's, the kernel's)} for ports and ids in which packets differ and nothing else does."""
     chosen = set()
     for theirs, ours in zip(kernel.out, postern.out):
-        for (port_k, a), (port_p, b) in zip(theirs, ours):
+        for (port_k, a), (port_p, b) in zip(*map(whole_for_host, (theirs, ours))):
             if port_k == port_p and a != b and len(a) == len(b):
                 chosen |= _differing_ports(wire.Parsed(b), wire.Parsed(a))
     return chosen

@@ -78,7 +78,11 @@ class Rules:
             else:
                 words.append(f"-m {proto} {self.negate()}--dport {self.port()}")
                 if self.chance(.1):
-                    words.append(f"{self.negate()}--sport {self.one(('1024:65535', '40000', '53'))}")
+                    sport = f"{self.negate()}--sport {self.one(('1024:65535', '40000', '53'))}"
+                    if "! " in words[-1] and ":" not in words[-1] + sport:
+                        # iptables 1.8.9 makes one comparison of two negated ports: by design.
+                        sport = sport.removeprefix("! ")
+                    words.append(sport)
         if proto == "tcp" and self.chance(.12):
             mask, value = self.one((("FIN,SYN,RST,ACK", "SYN"), ("SYN,RST", "SYN,RST"),
                                     ("FIN,SYN,RST,PSH,ACK,URG", "NONE"), ("ACK,FIN", "FIN"),

@@ -42,15 +42,19 @@ def run_kernel(scenario, kernel, patient=False):
             time.sleep(TICK)
         before = step.time
         result.times[index], out = kernel.send(port, scenario.frame(port, packet))
+        if kernel.too_large:
+            result.unsent.add(index)
         out = [(p, data if p.startswith("host:") else data[14:]) for p, data in out]
         result.out[index] = emitted[index + 1] = out
-    connections = ""
+    connections = []
     for family, rules in ((4, scenario.rules4), (6, scenario.rules6)):
         if rules:
             results.parse_counters(kernel.counters(family), family, result.counters)
         if any(packet[:1] and packet[0] >> 4 == family for _, packet in result.sent):
-            connections += kernel.conntrack(family)
-    result.conntrack = results.connection_lines(connections)
+            # As of the last packet, as replay tells it, however busy the machine is.
+            connections += results.connection_lines(kernel.conntrack(family),
+                                                    time.time() - result.times[-1])
+    result.conntrack = results.in_order(connections)
     return result
 
 
@@ -88,16 +92,17 @@ class Postern:
         # The oracle sends every ICMP error.
         self.extra = ["--icmp-unlimited", *extra]
 
-    def replay(self, scenario, packets, times):
-        """One round with fixed packets: a Result."""
+    def replay(self, scenario, packets, times, unsent=()):
+        """One round with fixed packets: a Result. What is `unsent` comes as a byte that is no packet."""
         with tempfile.TemporaryDirectory(prefix="postern-replay-", dir=MEMORY) as folder:
             folder = pathlib.Path(folder)
             (folder / "postern.conf").write_text(scenario.conf_text)
             (folder / "rules.v4").write_text(scenario.rules4)
             (folder / "rules.v6").write_text(scenario.rules6)
             captures = {}
-            for (port, packet), when in zip(packets, times):
-                captures.setdefault(port, []).append((when, scenario.frame(port, packet)))
+            for index, ((port, packet), when) in enumerate(zip(packets, times)):
+                frame = scenario.frame(port, b"\0" if index in unsent else packet)
+                captures.setdefault(port, []).append((when, frame))
             command = [self.program, "replay", "-c", str(folder / "postern.conf")]
             for number, (port, records) in enumerate(captures.items()):
                 write_pcap(folder / f"in{number}.pcap", records)
@@ -157,7 +162,9 @@ class Postern:
             if emitted and built == packets:
                 return result
             packets = built
-            result = self.replay(scenario, packets, times)
+            result = self.replay(scenario, packets, times,
+                                 kernel_result.unsent if kernel_result else ())
+            result.unsent = kernel_result.unsent if kernel_result else set()
             emitted = {i + 1: out for i, out in enumerate(result.out)}
             if not any(step.depends for step in scenario.steps):
                 return result

@@ -12,11 +12,14 @@ process and drops it. "The appliance sends" is a raw socket, which enters at OUT
 import ctypes
 import errno
 import fcntl
+import ipaddress
 import os
 import socket
 import struct
 import subprocess
 import time
+
+import wire
 
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
@@ -96,6 +99,17 @@ def ask(netlink, kind, body):
     error = struct.unpack_from("=i", netlink.recv(65536), 16)[0]
     if error:
         raise OracleError(f"netlink {kind:#x}: {os.strerror(-error)}")
+
+
+def mtu_towards(conf, destination):
+    """The MTU of the port that leads to an address (bytes)."""
+    address = ipaddress.ip_address(destination)
+    routes = [r for r in conf.get("routes", []) if address in ipaddress.ip_network(r["prefix"])]
+    for hop in [address] + [ipaddress.ip_address(r["via"]) for r in routes]:
+        for port in conf["ports"]:
+            if any(hop in ipaddress.ip_interface(own).network for own in port.get("addresses", [])):
+                return port.get("mtu", 1500)
+    return 1500
 
 
 class NetfilterLog:
@@ -248,7 +262,9 @@ class Kernel:
             else:
                 os.write(self.taps[port], frame)
         except (OSError, ValueError, IndexError) as error:
-            self.too_large = getattr(error, "errno", None) == errno.EMSGSIZE
+            # Also said where it is only too large for the port that DNAT sends it to.
+            self.too_large = getattr(error, "errno", None) == errno.EMSGSIZE and \
+                len(frame) - 14 > mtu_towards(self.conf, wire.Parsed(frame[14:]).dst)
             # else the kernel refused it: dropped on OUTPUT, no route, too short for a header
         return now, self._drain()
 

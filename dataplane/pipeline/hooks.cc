@@ -219,6 +219,15 @@ void Pipeline::Impl::OutputPath(Flight& f) {
     LoopBack(f);
     return;
   }
+  // ip_fragment, ip6_fragment: DNAT may lead what a program has sent to a port with a smaller MTU.
+  const bool whole = family == net::Family::kIpv6 || f.packet->ip.dont_fragment;
+  const uint32_t mtu = PathMtu(f.route);
+  if (f.source == Source::kHost && whole && f.packet->ip.l3_length > mtu) {
+    SendError(f, family == net::Family::kIpv4 ? route::IcmpError{net::kIcmpUnreachable, 4, mtu}
+                                              : route::IcmpError{net::kIcmpv6PacketTooBig, 0, mtu});
+    FinishDrop(f, DropReason::kPacketTooBig);
+    return;
+  }
   net::Packet* packet = f.packet;
   const route::RouteResult route = f.route;
   const net::Time now = f.now;

@@ -1,33 +1,80 @@
 // Which translation a source already has: netfilter's nf_nat_bysource.
+//
+// Overview. A multimap from an original source (address, key, protocol, zone) to the connections
+// that are translated from it, the newest first. The map is only links between the slots of the
+// worker's connection pool and reads the tuples where they are; so it takes the room of two numbers
+// a connection, is never full, and costs a memory access where there is nothing to find.
+//
+// A bucket has, beside the first of its connections, 32 bits that say which hashes may be in it:
+// most new sources are turned away without a look at anybody's connection.
+//
+// One thread: each worker has its own.
+// Invariants: a slot is in the bucket of its connection's original source or in none; a bucket's
+// bit is set for each slot in it, and none is when it is empty.
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 
+#include "dataplane/net/flow_hash.h"
 #include "dataplane/net/nat_range.h"
 #include "dataplane/net/tuple.h"
 
 namespace postern::nat {
 
-// A multimap from an original source (address, key, protocol, zone) to translated
-// sources. Fixed room, given at construction; when it is full new entries are
-// simply not remembered. One thread: each worker has its own.
 class SourceMap {
  public:
-  explicit SourceMap(uint32_t capacity, uint64_t seed);
-  ~SourceMap();
+  // The connections that the map links.
+  class Connections {
+   public:
+    virtual ~Connections() = default;
+    virtual const net::Tuple& Original(uint32_t slot) const = 0;
+    virtual const net::Tuple& Reply(uint32_t slot) const = 0;
+  };
 
-  // A connection with this original tuple is now translated so that its tuple is `translated`.
-  // `owner` identifies it for Erase.
-  void Insert(const net::Tuple& original, const net::Tuple& translated, const void* owner);
-  void Erase(const net::Tuple& original, const void* owner);
-  // The first translated source of `tuple`'s source that lies in `range`, put into *result with
+  // Slots are below `slots`. Throws std::bad_alloc. The memory is touched as far as it is used.
+  SourceMap(uint32_t slots, uint64_t seed, const Connections* connections);
+
+  // The connection's tuples are final, and its source is translated. No effect on one that is in.
+  void Insert(uint32_t slot);
+  // No effect on a connection that isn't in. Its original tuple must still be there.
+  void Erase(uint32_t slot);
+  // The newest translated source of `tuple`'s source that lies in `range`, put into *result with
   // tuple's destination: find_appropriate_src.
   bool Find(const net::Tuple& tuple, const net::NatRange& range, net::Tuple* result) const;
+  // Find() of this tuple's source comes soon.
+  void Prefetch(const net::Tuple& tuple) const { __builtin_prefetch(&BucketOf(HashOf(tuple))); }
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  // Slot numbers are kept one higher.
+  static constexpr uint32_t kNone = 0;
+  static constexpr uint32_t kEnd = UINT32_MAX;
+  struct Link {
+    uint32_t next;      // kNone: the slot isn't in; kEnd: it is the last
+    uint32_t previous;  // kNone: it is the first
+  };
+  struct Bucket {
+    uint32_t first;
+    uint32_t hashes;
+  };
+  struct FreeMemory {
+    void operator()(void* memory) const { std::free(memory); }
+  };
+  template <typename T>
+  using Array = std::unique_ptr<T[], FreeMemory>;
+  template <typename T>
+  static Array<T> Zeroed(size_t count);
+
+  uint32_t HashOf(const net::Tuple& tuple) const;
+  Bucket& BucketOf(uint32_t hash) const { return buckets_[hash & mask_]; }
+  static uint32_t BitOf(uint32_t hash) { return uint32_t{1} << (hash >> 27); }
+
+  const net::FlowHasher hasher_;
+  const Connections& connections_;
+  const uint32_t mask_;
+  const Array<Bucket> buckets_;
+  const Array<Link> links_;  // by slot
 };
 
 }  // namespace postern::nat

@@ -272,11 +272,9 @@ bool Pipeline::Impl::Confirm(Flight& f) {
   }
   f.unconfirmed = false;
   const ctrack::Connection& connection = *f.ct.connection;
-  if (connection.Has(ctrack::kSrcNatDone)) {
-    if (const auto translated = net::Mirror(connection.reply())) {
-      sources_.Insert(connection.original(), *translated, &connection);
-    }
-  }
+  // netfilter lists the sources that it leaves alone, too, but only looks for what lies in a range
+  // that the source itself doesn't lie in.
+  if (connection.Has(ctrack::kSrcNat)) sources_.Insert(connection.pool_index);
   const unsigned owner = context_.owners->OwnerOf(connection.reply());
   return owner == context_.worker || Announce(f, owner);
 }

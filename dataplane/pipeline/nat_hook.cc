@@ -67,6 +67,8 @@ bool Pipeline::Impl::NatHook(Flight& f, Hook hook) {
   if (related && IsIcmp(f.packet->ip)) return TranslateIcmpError(f, hook);
   const bool first = related || f.ct.info == CtInfo::kNew;
   if (first && (connection.status & DoneBit(ManipAt(hook))) == 0) {
+    // On the way in there is time until the source is translated.
+    if (ManipAt(hook) == Manip::kDestination) sources_.Prefetch(connection.original());
     if (!NatChain(f, hook)) return false;
   } else if (hook == Hook::kPostrouting && connection.masquerade_port != net::kNoPort &&
              !ctrack::IsReply(f.ct.info) && connection.masquerade_port != f.out) {

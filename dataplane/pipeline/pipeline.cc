@@ -28,7 +28,8 @@ Pipeline::Impl::Impl(const Context& context)
     : context_(context),
       rng_(context.seed),
       tracker_(context.table, context.pool, context.shared, this, context.seed ^ 0x7472616b),
-      sources_(context.source_map_capacity, context.seed ^ 0x736e6174),
+      pool_tuples_(context.pool),
+      sources_(context.pool->capacity(), context.seed ^ 0x736e6174, &pool_tuples_),
       neighbors_(NeighborSettingsFor(context), context.io->pool(), this, context.seed ^ 0x617270),
       reassembler_(route::ReassemblySettings{}, context.io->pool(), this) {}
 
@@ -58,7 +59,7 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
   if (event == ctrack::ConnEvent::kNew && rules().HasConnlimit())
     rules().NoteConnection(connection);
   if (event == ctrack::ConnEvent::kDestroy) {
-    if (connection.Has(ctrack::kSrcNatDone)) sources_.Erase(connection.original(), &connection);
+    if (connection.Has(ctrack::kSrcNat)) sources_.Erase(connection.pool_index);
     const unsigned owner = context_.owners->OwnerOf(connection.reply());
     if (owner != context_.worker) {
       context_.io->SendRemoteEntry(

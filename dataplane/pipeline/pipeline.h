@@ -51,7 +51,6 @@ class Pipeline {
     EventSink* events = nullptr;
     PacketObserver* observer = nullptr;  // null in the daemon unless tracing
     uint64_t seed = 0;
-    uint32_t source_map_capacity = 65536;
     // Replay: unknown neighbours get a made-up MAC instead of being asked.
     bool assume_neighbors = false;
     // Replay: bit set of ports that accept any unicast destination MAC.

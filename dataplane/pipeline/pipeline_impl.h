@@ -31,6 +31,17 @@
 
 namespace postern::pipeline {
 
+// The connections of a pool, for the map of translated sources.
+class PoolTuples final : public nat::SourceMap::Connections {
+ public:
+  explicit PoolTuples(ctrack::ConnectionPool* pool) : pool_(pool) {}
+  const net::Tuple& Original(uint32_t slot) const override { return pool_->At(slot)->original(); }
+  const net::Tuple& Reply(uint32_t slot) const override { return pool_->At(slot)->reply(); }
+
+ private:
+  ctrack::ConnectionPool* pool_;
+};
+
 class Pipeline::Impl final : private ctrack::ConnectionObserver,
                              private route::NeighborSink,
                              private route::FragmentSink,
@@ -185,6 +196,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   const Snapshot* snapshot_ = nullptr;
   net::Rng rng_;
   ctrack::Tracker tracker_;
+  const PoolTuples pool_tuples_;
   nat::SourceMap sources_;
   route::NeighborTable neighbors_;
   route::Reassembler reassembler_;

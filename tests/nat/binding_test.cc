@@ -6,6 +6,7 @@
 #include <set>
 
 #include "dataplane/net/flow_hash.h"
+#include "tests/nat/translated_sources.h"
 
 namespace postern::nat {
 namespace {
@@ -62,14 +63,14 @@ NatRange To(IpAddress address, uint16_t first, uint16_t last) {
 class BindingTest : public testing::Test {
  protected:
   Choice Source(const Tuple& current, const NatRange& range) {
-    return ChooseTuple(current, Manip::kSource, range, &oracle, &sources, &rng, strict);
+    return ChooseTuple(current, Manip::kSource, range, &oracle, &sources.map, &rng, strict);
   }
   Choice Destination(const Tuple& current, const NatRange& range) {
-    return ChooseTuple(current, Manip::kDestination, range, &oracle, &sources, &rng, strict);
+    return ChooseTuple(current, Manip::kDestination, range, &oracle, &sources.map, &rng, strict);
   }
 
   FakeOracle oracle;
-  SourceMap sources{1024, 1};
+  TranslatedSources sources{4};
   net::Rng rng{7};
   bool strict = false;
 };
@@ -315,7 +316,7 @@ TEST_F(BindingTest, SourceKeepsItsTranslation) {
   Tuple translated = flow;
   translated.source = kWan;
   translated.source_key = 50001;
-  sources.Insert(flow, translated, this);
+  sources.Insert(1, flow, translated);
   Tuple other = flow;
   other.destination = IpAddress::V4(0xc6336499);
   const Choice choice = Source(other, To(kWan));

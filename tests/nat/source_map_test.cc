@@ -1,11 +1,9 @@
-#include "nat/source_map.h"
-
 #include <gtest/gtest.h>
 
 #include <map>
-#include <vector>
 
 #include "dataplane/net/random.h"
+#include "tests/nat/translated_sources.h"
 
 namespace postern::nat {
 namespace {
@@ -23,97 +21,90 @@ Tuple Flow(uint32_t source, uint16_t port, uint32_t destination = 0xc6336407) {
   tuple.protocol = net::kProtoUdp;
   return tuple;
 }
-const void* Id(uintptr_t number) { return reinterpret_cast<const void*>(number * 64); }
 
 TEST(SourceMapTest, FindsTheNewestTranslationInRange) {
-  SourceMap map(16, 1);
-  const NatRange any;
-  Tuple found;
-  EXPECT_FALSE(map.Find(Flow(1, 1000), any, &found));
-  map.Insert(Flow(1, 1000), Flow(9, 2000), Id(1));
-  map.Insert(Flow(1, 1000), Flow(9, 3000), Id(2));
-  ASSERT_TRUE(map.Find(Flow(1, 1000, 77), any, &found));
-  EXPECT_EQ(found, Flow(9, 3000, 77));
+  TranslatedSources world(16);
+  EXPECT_FALSE(world.Has(Flow(1, 1000)));
+  world.Insert(1, Flow(1, 1000), Flow(9, 2000));
+  world.Insert(2, Flow(1, 1000), Flow(9, 3000));
+  ASSERT_TRUE(world.Has(Flow(1, 1000, 77)));
+  EXPECT_EQ(world.found, Flow(9, 3000, 77));
   NatRange low;
   low.has_ports = true;
   low.ports = {1, 2500};
-  ASSERT_TRUE(map.Find(Flow(1, 1000), low, &found));
-  EXPECT_EQ(found.source_key, 2000);
+  ASSERT_TRUE(world.Has(Flow(1, 1000), low));
+  EXPECT_EQ(world.found.source_key, 2000);
   NatRange elsewhere;
   elsewhere.has_address = true;
   elsewhere.first_address = elsewhere.last_address = IpAddress::V4(8);
-  EXPECT_FALSE(map.Find(Flow(1, 1000), elsewhere, &found));
+  EXPECT_FALSE(world.Has(Flow(1, 1000), elsewhere));
 }
 
 TEST(SourceMapTest, ForgetsWithTheLastConnection) {
-  SourceMap map(16, 1);
-  Tuple found;
-  map.Insert(Flow(1, 1000), Flow(9, 2000), Id(1));
-  map.Insert(Flow(1, 1000, 5), Flow(9, 2000, 5), Id(2));
-  map.Erase(Flow(1, 1000), Id(1));
-  EXPECT_TRUE(map.Find(Flow(1, 1000), {}, &found));
-  map.Erase(Flow(1, 1000), Id(1));  // a second time: nothing
-  EXPECT_TRUE(map.Find(Flow(1, 1000), {}, &found));
-  map.Erase(Flow(1, 1000), Id(2));
-  EXPECT_FALSE(map.Find(Flow(1, 1000), {}, &found));
+  TranslatedSources world(16);
+  world.Insert(1, Flow(1, 1000), Flow(9, 2000));
+  world.Insert(2, Flow(1, 1000, 5), Flow(9, 2000, 5));
+  world.map.Insert(2);  // a second time: nothing
+  world.map.Erase(1);
+  EXPECT_TRUE(world.Has(Flow(1, 1000)));
+  world.map.Erase(1);  // a second time: nothing
+  EXPECT_TRUE(world.Has(Flow(1, 1000)));
+  world.map.Erase(2);
+  EXPECT_FALSE(world.Has(Flow(1, 1000)));
 }
 
 TEST(SourceMapTest, ZonesAndProtocolsAreApart) {
-  SourceMap map(16, 1);
-  Tuple found;
-  map.Insert(Flow(1, 1000), Flow(9, 2000), Id(1));
+  TranslatedSources world(16);
+  world.Insert(1, Flow(1, 1000), Flow(9, 2000));
   Tuple other = Flow(1, 1000);
   other.zone = 5;
-  EXPECT_FALSE(map.Find(other, {}, &found));
+  EXPECT_FALSE(world.Has(other));
   other = Flow(1, 1000);
   other.protocol = net::kProtoTcp;
-  EXPECT_FALSE(map.Find(other, {}, &found));
+  EXPECT_FALSE(world.Has(other));
 }
 
-TEST(SourceMapTest, FullMapForgetsNothingAndRecovers) {
-  SourceMap map(4, 1);
-  Tuple found;
-  for (uint16_t i = 0; i < 8; ++i) map.Insert(Flow(1, i), Flow(9, i), Id(i + 1U));
-  for (uint16_t i = 0; i < 8; ++i) EXPECT_EQ(map.Find(Flow(1, i), {}, &found), i < 4) << i;
-  for (uint16_t i = 0; i < 8; ++i) map.Erase(Flow(1, i), Id(i + 1U));
-  for (uint16_t i = 0; i < 4; ++i) map.Insert(Flow(2, i), Flow(9, i), Id(i + 1U));
-  for (uint16_t i = 0; i < 4; ++i) EXPECT_TRUE(map.Find(Flow(2, i), {}, &found));
-  SourceMap none(0, 1);
-  none.Insert(Flow(1, 1), Flow(9, 1), Id(1));
-  none.Erase(Flow(1, 1), Id(1));
-  EXPECT_FALSE(none.Find(Flow(1, 1), {}, &found));
+TEST(SourceMapTest, HasRoomForEveryConnection) {
+  TranslatedSources world(5);
+  for (uint16_t i = 0; i < 5; ++i) world.Insert(i, Flow(1, i), Flow(9, i));
+  for (uint16_t i = 0; i < 5; ++i) EXPECT_TRUE(world.Has(Flow(1, i))) << i;
+  for (uint16_t i = 0; i < 5; ++i) world.map.Erase(i);
+  for (uint16_t i = 0; i < 5; ++i) world.Insert(i, Flow(2, i), Flow(9, i));
+  for (uint16_t i = 0; i < 5; ++i) {
+    EXPECT_FALSE(world.Has(Flow(1, i)));
+    EXPECT_TRUE(world.Has(Flow(2, i)));
+  }
 }
 
 // A resolver: everything from one port. Ending each connection must not walk through all of them.
 TEST(SourceMapTest, ManyConnectionsOfOneSource) {
   constexpr uint32_t kMany = 200000;
-  SourceMap map(kMany, 1);
-  for (uint32_t i = 0; i < kMany; ++i) map.Insert(Flow(1, 53, i), Flow(9, 53, i), Id(i + 1));
-  Tuple found;
+  TranslatedSources world(kMany);
+  for (uint32_t i = 0; i < kMany; ++i) world.Insert(i, Flow(1, 53, i), Flow(9, 53, i));
   for (uint32_t i = 0; i < kMany; ++i) {
-    ASSERT_TRUE(map.Find(Flow(1, 53), {}, &found));
-    map.Erase(Flow(1, 53, i), Id(i + 1));
+    ASSERT_TRUE(world.Has(Flow(1, 53)));
+    world.map.Erase(i);
   }
-  EXPECT_FALSE(map.Find(Flow(1, 53), {}, &found));
+  EXPECT_FALSE(world.Has(Flow(1, 53)));
 }
 
 TEST(SourceMapTest, AgreesWithAModel) {
   net::Rng rng(3);
-  SourceMap map(256, 2);
+  TranslatedSources world(200);
   struct Entry {
     uint16_t source;
     uint16_t translated;
   };
-  std::map<uintptr_t, Entry> model;  // by owner
+  std::map<uint32_t, Entry> model;  // by slot
   for (int step = 0; step < 100000; ++step) {
-    const uintptr_t owner = 1 + rng.Below(200);
-    const auto at = model.find(owner);
+    const uint32_t slot = rng.Below(200);
+    const auto at = model.find(slot);
     if (at == model.end()) {
       const Entry entry{static_cast<uint16_t>(rng.Below(20)), static_cast<uint16_t>(rng.Below(5))};
-      map.Insert(Flow(1, entry.source), Flow(9, entry.translated), Id(owner));
-      model[owner] = entry;
+      world.Insert(slot, Flow(1, entry.source), Flow(9, entry.translated));
+      model[slot] = entry;
     } else {
-      map.Erase(Flow(1, at->second.source), Id(owner));
+      world.map.Erase(slot);
       model.erase(at);
     }
     const auto source = static_cast<uint16_t>(rng.Below(20));
@@ -125,8 +116,7 @@ TEST(SourceMapTest, AgreesWithAModel) {
     NatRange range;
     range.has_ports = true;
     range.ports = {wanted, wanted};
-    Tuple found;
-    ASSERT_EQ(map.Find(Flow(1, source), range, &found), expected) << step;
+    ASSERT_EQ(world.Has(Flow(1, source), range), expected) << step;
   }
 }
 

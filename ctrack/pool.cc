@@ -50,6 +50,18 @@ Connection* ConnectionPool::Allocate() {
   return connection;
 }
 
+void ConnectionPool::PrefetchNext(unsigned count) const {
+  constexpr size_t kLine = 64;
+  uint32_t free = free_head_;
+  for (uint32_t fresh = high_water_; count > 0; --count) {
+    const uint32_t slot = free != kEnd ? free : fresh++;
+    if (slot >= capacity_) return;
+    if (free != kEnd) free = next_free_[slot];
+    const auto* bytes = reinterpret_cast<const char*>(slots_ + slot);
+    for (size_t at = 0; at < sizeof(Connection); at += kLine) __builtin_prefetch(bytes + at, 1);
+  }
+}
+
 void ConnectionPool::Free(Connection* connection) {
   const uint32_t slot = connection->pool_index;
   assert(At(slot) == connection);

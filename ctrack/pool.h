@@ -40,6 +40,12 @@ class ConnectionPool {
   uint32_t used() const { return used_; }
   // Slots below this may be in use.
   uint32_t high_water() const { return high_water_; }
+  // The first line of a slot, used or not; no effect beyond the pool.
+  void Prefetch(uint32_t slot) const {
+    if (slot < capacity_) __builtin_prefetch(slots_ + slot);
+  }
+  // The slots that the next `count` calls of Allocate() will give, for writing.
+  void PrefetchNext(unsigned count) const;
   // The connection in a slot, or null when the slot is free.
   Connection* At(uint32_t slot) {
     return slot < high_water_ && next_free_[slot] == kInUse ? slots_ + slot : nullptr;

@@ -23,6 +23,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "ctrack/connection.h"
@@ -152,6 +153,10 @@ class Tracker {
   void ReapBefore(Time now);
   bool EarlyDrop(Time now);
   bool UnderPressure() const;
+  // Connections whose ends are done side by side.
+  static constexpr size_t kTogether = 16;
+  bool MayEnd(const Connection* connection, Time now) const;
+  void EndTogether(std::span<Connection* const> connections, Time now);
 
   ConnectionTable* table_;
   ConnectionPool* pool_;

@@ -1,5 +1,6 @@
 // The part of Tracker that doesn't look at packets: confirmation, lookup for others, and every way
 // for a connection to end.
+#include <array>
 #include <cassert>
 
 #include "ctrack/sctp_tracking.h"
@@ -182,6 +183,7 @@ bool Tracker::EarlyDrop(Time now) {
   const uint32_t slots = pool_->high_water();
   if (slots == 0) return false;
   uint32_t slot = rng_.Below(slots);
+  for (uint32_t i = 0; i < kRange; ++i) pool_->Prefetch(slot + i);
   for (uint32_t i = 0; i < kRange && i < slots; ++i, slot = slot + 1 == slots ? 0 : slot + 1) {
     Connection* connection = pool_->At(slot);
     if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;
@@ -201,27 +203,58 @@ bool Tracker::UnderPressure() const {
          shared_->entries.load(std::memory_order_relaxed) >= most;
 }
 
+// Expired, or in the way of others now. By the time that it is its turn, the pressure may be gone.
+bool Tracker::MayEnd(const Connection* connection, Time now) const {
+  if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying))
+    return false;
+  if (Expired(*connection, now)) return true;
+  return UnderPressure() && (!connection->Has(kAssured) || IsClosing(*connection));
+}
+
+// What a connection's end touches is most often out of the caches. A look-up of all tuples together
+// brings it in with the waits side by side instead of one after the other.
+void Tracker::EndTogether(std::span<Connection* const> connections, Time now) {
+  std::array<Tuple, 2 * kTogether> tuples;
+  std::array<uint32_t, 2 * kTogether> hashes;
+  std::array<TableValue, 2 * kTogether> values;
+  size_t count = 0;
+  for (const Connection* connection : connections) {
+    tuples[count++] = connection->original();
+    tuples[count++] = connection->reply();
+  }
+  table_->HashBurst({tuples.data(), count}, {hashes.data(), count});
+  table_->LookupBurst({tuples.data(), count}, {hashes.data(), count}, {values.data(), count});
+  for (Connection* connection : connections) {
+    if (!Expired(*connection, now)) {
+      if (!UnderPressure()) continue;
+      ++stats_.early_drop;
+    }
+    Destroy(connection, now);
+  }
+}
+
 void Tracker::Sweep(Time now, unsigned budget) {
+  constexpr uint32_t kAhead = 8;
   Reap();
   const uint32_t slots = pool_->high_water();
-  if (slots == 0) return;
+  std::array<Connection*, kTogether> found;
+  size_t count = 0;
   for (unsigned i = 0; i < budget && i < slots; ++i) {
     if (sweep_cursor_ >= slots) {
       sweep_cursor_ = 0;
       if (pressed_passes_ > 0) --pressed_passes_;
     }
+    pool_->Prefetch(sweep_cursor_ + kAhead);
     Connection* connection = pool_->At(sweep_cursor_++);
-    if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;
-    if (Expired(*connection, now)) {
-      Destroy(connection, now);
-      continue;
-    }
-    if (!UnderPressure()) continue;
-    if (!connection->Has(kAssured) || IsClosing(*connection)) {
-      ++stats_.early_drop;
-      Destroy(connection, now);
-    }
+    if (!MayEnd(connection, now)) continue;
+    __builtin_prefetch(&connection->tuples);
+    __builtin_prefetch(&connection->tuples[1]);
+    found[count++] = connection;
+    if (count < found.size()) continue;
+    EndTogether(found, now);
+    count = 0;
   }
+  EndTogether({found.data(), count}, now);
 }
 
 bool Tracker::Flush(Time now, unsigned budget, uint32_t* cursor) {

@@ -207,15 +207,19 @@ void Pipeline::Impl::LookUp() {
   std::array<ctrack::TableValue, kMaxBurst> values;
   // Some at a time: the connections of the first come while the next are looked up.
   constexpr size_t kChunk = 16;
+  unsigned unknown = 0;
   for (size_t first = 0; first < burst.ipv4_count; first += kChunk) {
     const size_t count = std::min(kChunk, burst.ipv4_count - first);
     const std::span<const net::Ipv4Key> keys(&burst.ipv4[first], count);
     table.LookupBurst(keys, {values.data(), count});
     for (size_t i = 0; i < count; ++i) {
       burst.value[burst.ipv4_place[first + i]] = values[i];
+      unknown += values[i].empty() ? 1 : 0;
       PrefetchConnection(values[i].connection(), static_cast<uint8_t>(keys[i].protocol));
     }
   }
+  // Most of the others will become connections.
+  if (unknown != 0) context_.pool->PrefetchNext(unknown);
   if (burst.ipv6_count == 0) return;
   std::array<uint32_t, kMaxBurst> hashes;
   const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);

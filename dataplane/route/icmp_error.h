@@ -1,11 +1,11 @@
 // ICMP and ICMPv6 errors that the appliance itself sends, and TCP resets for REJECT.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
 #include "dataplane/net/packet.h"
-#include "dataplane/net/random.h"
 #include "dataplane/net/time.h"
 
 namespace postern::route {
@@ -41,9 +41,11 @@ bool BuildTcpReset(net::BufferPool* pool, const net::Packet& offending, uint16_t
 // second with a burst of 6 (IPv6: four a second, the kernel's rate towards a /64). Only the types
 // of icmp_ratemask and icmpv6_ratemask are limited, and never the messages of path MTU discovery.
 //
-// Fixed room: a destination has four buckets to live in, and the one unused for longest gives way.
-// Any thread: the workers share one, so that their number doesn't show in what is sent. A flag
-// guards it for the few instructions of a decision.
+// Fixed room: a destination has four buckets to live in, and the one with the most credit gives
+// way. A bucket knows its destination by 24 bits of a keyed hash.
+//
+// Any thread: the workers share one, so that their number doesn't show in what is sent. No locks:
+// each of the two decisions changes one word by compare-and-swap, so that no credit is spent twice.
 class IcmpRateLimiter {
  public:
   explicit IcmpRateLimiter(uint64_t seed);
@@ -52,27 +54,23 @@ class IcmpRateLimiter {
   bool Allow(net::Family family, const net::IpAddress& destination, uint8_t type, net::Time now);
 
  private:
-  struct Bucket {
-    net::IpAddress destination;
-    net::Time last = 0;
-    net::Time tokens = 0;  // nanoseconds of waiting that are saved up
-    bool used = false;
-  };
   static constexpr size_t kWays = 4;
-  static constexpr size_t kBuckets = 1024;
+  static constexpr size_t kSets = 256;
+  // The time at which the bucket would have been empty (48 bits, microseconds of ours), below it
+  // 16 bits of the destination's hash. 0: nobody's.
+  using Bucket = std::atomic<uint64_t>;
 
-  bool Decide(net::Family family, const net::IpAddress& destination, net::Time now);
-  bool AllowGlobally(net::Time now);
-  bool AllowTo(net::Family family, const net::IpAddress& destination, net::Time now);
-  Bucket& BucketOf(const net::IpAddress& destination, net::Time now);
+  uint32_t Price();
+  bool AllowGlobally(uint64_t time);
+  bool AllowTo(net::Family family, const net::IpAddress& destination, uint64_t time);
+  uint64_t HashOf(const net::IpAddress& destination) const;
 
-  std::atomic_flag busy_;
-  net::Rng rng_;
+  // Immutable after construction.
   uint64_t hash_key_;
-  bool started_ = false;
-  net::Time global_last_ = 0;
-  uint32_t global_tokens_ = 0;
-  Bucket buckets_[kBuckets];
+  // Written by all workers.
+  std::atomic<uint64_t> chance_;
+  std::atomic<uint64_t> global_{0};  // 56 bits of time when it was filled, 8 of tokens; 0: never
+  std::array<std::array<Bucket, kWays>, kSets> buckets_{};
 };
 
 }  // namespace postern::route

@@ -10,10 +10,23 @@ using net::Family;
 
 constexpr uint32_t kGlobalPerSecond = 1000;  // icmp_msgs_per_sec
 constexpr uint32_t kGlobalBurst = 50;        // icmp_msgs_burst
-constexpr net::Time kGlobalStep = net::kSecond / 50;
-constexpr net::Time kIpv4Interval = net::kSecond;      // icmp_ratelimit
-constexpr net::Time kIpv6Interval = net::kSecond / 4;  // icmpv6_time >> 2
-constexpr net::Time kBurst = 6;                        // XRLIM_BURST_FACTOR
+// Microseconds.
+constexpr uint64_t kSecond = 1'000'000;
+constexpr uint64_t kGlobalStep = kSecond / 50;
+constexpr uint64_t kIpv4Interval = kSecond;      // icmp_ratelimit
+constexpr uint64_t kIpv6Interval = kSecond / 4;  // icmpv6_time >> 2
+constexpr uint64_t kBurst = 6;                   // XRLIM_BURST_FACTOR
+// Our clock is ahead of the worker's, so that a whole burst fits before any time.
+constexpr uint64_t kEpoch = kBurst * kSecond;
+
+constexpr unsigned kTagBits = 16;
+constexpr unsigned kTokenBits = 8;
+
+uint64_t Mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
 
 // Linux' default icmp_ratemask 0x1818, and icmpv6_ratemask "0-1,3-127".
 bool IsLimited(Family family, uint8_t type) {
@@ -24,64 +37,78 @@ bool IsLimited(Family family, uint8_t type) {
 
 }  // namespace
 
-IcmpRateLimiter::IcmpRateLimiter(uint64_t seed) : rng_(seed), hash_key_(rng_.Next()) {}
+IcmpRateLimiter::IcmpRateLimiter(uint64_t seed)
+    : hash_key_(Mix(seed ^ 0x69636d70)), chance_(Mix(seed)) {}
 
 bool IcmpRateLimiter::Allow(Family family, const net::IpAddress& destination, uint8_t type,
                             net::Time now) {
   if (!IsLimited(family, type)) return true;
-  while (busy_.test_and_set(std::memory_order_acquire)) {
-  }
-  const bool allowed = Decide(family, destination, now);
-  busy_.clear(std::memory_order_release);
-  return allowed;
-}
-
-bool IcmpRateLimiter::Decide(Family family, const net::IpAddress& destination, net::Time now) {
+  const uint64_t time = kEpoch + now / net::kMicrosecond;
   // In this order: a destination's token isn't spent on a message that the whole forbids.
-  return AllowGlobally(now) && AllowTo(family, destination, now);
+  return AllowGlobally(time) && AllowTo(family, destination, time);
 }
 
-bool IcmpRateLimiter::AllowGlobally(net::Time now) {
-  const net::Time passed =
-      started_ ? std::min(now - std::min(now, global_last_), net::kSecond) : net::kSecond;
-  if (passed >= kGlobalStep) {
-    global_tokens_ += static_cast<uint32_t>(kGlobalPerSecond * passed / net::kSecond);
-    global_tokens_ = std::min(global_tokens_, kGlobalBurst);
-    global_last_ = now;
-    started_ = true;
+// 0, 1 or 2 by chance. (splitmix64, whose state is a counter.)
+uint32_t IcmpRateLimiter::Price() {
+  constexpr uint64_t kStep = 0x9e3779b97f4a7c15;
+  const uint64_t number = Mix(chance_.fetch_add(kStep, std::memory_order_relaxed));
+  return static_cast<uint32_t>(((number >> 32) * 3) >> 32);
+}
+
+bool IcmpRateLimiter::AllowGlobally(uint64_t time) {
+  const uint32_t price = Price();
+  uint64_t before = global_.load(std::memory_order_relaxed);
+  for (;;) {
+    uint64_t filled = before >> kTokenBits;
+    auto tokens = static_cast<uint32_t>(before & ((1U << kTokenBits) - 1));
+    // A worker's clock may be behind another's.
+    const uint64_t passed =
+        before == 0 ? kSecond : std::min(time - std::min(time, filled), kSecond);
+    if (passed >= kGlobalStep) {
+      tokens += static_cast<uint32_t>(kGlobalPerSecond * passed / kSecond);
+      tokens = std::min(tokens, kGlobalBurst);
+      filled = time;
+    }
+    if (tokens == 0) return false;
+    const uint64_t after = filled << kTokenBits | (tokens - std::min(tokens, price));
+    if (global_.compare_exchange_weak(before, after, std::memory_order_relaxed)) return true;
   }
-  if (global_tokens_ == 0) return false;
-  global_tokens_ -= std::min(global_tokens_, rng_.Below(3));
-  return true;
 }
 
-bool IcmpRateLimiter::AllowTo(Family family, const net::IpAddress& destination, net::Time now) {
-  const net::Time interval = family == Family::kIpv4 ? kIpv4Interval : kIpv6Interval;
-  Bucket& bucket = BucketOf(destination, now);
-  bucket.tokens += now - std::min(now, bucket.last);
-  bucket.tokens = std::min(bucket.tokens, kBurst * interval);
-  bucket.last = now;
-  if (bucket.tokens < interval) return false;
-  bucket.tokens -= interval;
-  return true;
+bool IcmpRateLimiter::AllowTo(Family family, const net::IpAddress& destination, uint64_t time) {
+  const uint64_t interval = family == Family::kIpv4 ? kIpv4Interval : kIpv6Interval;
+  const uint64_t hash = HashOf(destination);
+  const uint64_t tag = hash >> (64 - kTagBits);
+  auto& set = buckets_[hash % kSets];
+  for (;;) {
+    // The destination's own bucket, or the one that is emptied first.
+    Bucket* bucket = nullptr;
+    uint64_t before = UINT64_MAX;
+    bool known = false;
+    for (Bucket& candidate : set) {
+      const uint64_t word = candidate.load(std::memory_order_relaxed);
+      known = word != 0 && (word & ((1U << kTagBits) - 1)) == tag;
+      if (!known && word >= before) continue;
+      bucket = &candidate;
+      before = word;
+      if (known) break;
+    }
+    // A destination that nothing is known about has its whole burst.
+    const uint64_t full = time - kBurst * interval;
+    const uint64_t empty_at = known ? std::max(before >> kTagBits, full) : full;
+    if (empty_at + interval > time) return false;
+    const uint64_t after = (empty_at + interval) << kTagBits | tag;
+    if (bucket->compare_exchange_weak(before, after, std::memory_order_relaxed)) return true;
+  }
 }
 
-IcmpRateLimiter::Bucket& IcmpRateLimiter::BucketOf(const net::IpAddress& destination,
-                                                   net::Time now) {
+uint64_t IcmpRateLimiter::HashOf(const net::IpAddress& destination) const {
   uint64_t hash = hash_key_;
   for (int i = 0; i < 4; ++i) {
     hash = (hash ^ destination.Word(i)) * 0x9e3779b97f4a7c15;
     hash ^= hash >> 32;
   }
-  Bucket* set = &buckets_[hash % (kBuckets / kWays) * kWays];
-  Bucket* oldest = set;
-  for (size_t i = 0; i < kWays; ++i) {
-    if (set[i].used && set[i].destination == destination) return set[i];
-    if (!set[i].used || (oldest->used && set[i].last < oldest->last)) oldest = &set[i];
-  }
-  // A destination that nothing is known about has its whole burst.
-  *oldest = Bucket{destination, now, kBurst * net::kSecond, true};
-  return *oldest;
+  return Mix(hash);
 }
 
 }  // namespace postern::route

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "dataplane/net/checksum.h"
 #include "tests/support/heap_pool.h"
 
@@ -289,6 +293,24 @@ TEST(IcmpRateLimiterTest, TheGlobalBucketFillsInStepsOfTwentyMilliseconds) {
   EXPECT_EQ(drain(), 0);
   now += 1 * net::kMillisecond;
   EXPECT_GE(drain(), 10);  // 20 tokens of at most 2 each
+}
+
+// Each token is given once, however many workers ask for it.
+TEST(IcmpRateLimiterTest, WorkersShareOneBurst) {
+  IcmpRateLimiter limiter(1);
+  std::atomic<int> allowed{0};
+  std::vector<std::thread> workers;
+  for (int i = 0; i < 4; ++i) {
+    workers.emplace_back([&] {
+      for (int n = 0; n < 2000; ++n) {
+        const net::Time now = net::kSecond + static_cast<net::Time>(n) * net::kMillisecond / 2;
+        if (limiter.Allow(Family::kIpv4, Router(), net::kIcmpUnreachable, now)) ++allowed;
+      }
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  // The second that would bring another one isn't over.
+  EXPECT_EQ(allowed.load(), 6);
 }
 
 }  // namespace

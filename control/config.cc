@@ -204,7 +204,11 @@ void ReadRules(GroupReader* root, Config* config) {
   ReadRuleFile(&reader, "ipset", *config, &config->rules.ipset);
   if (!config->rules.ipset.path.empty()) {
     const auto text = ReadFile(config->rules.ipset.path);
-    if (text && HasSets(*text)) {
+    if (!text) {
+      root->errors()->Add(config->rules.ipset.place.file, config->rules.ipset.place.line,
+                          fmt::format("the file of sets \"{}\" can't be read: {}",
+                                      config->rules.ipset.path, text.error()));
+    } else if (HasSets(*text)) {
       root->errors()->Add(config->rules.ipset.place.file, config->rules.ipset.place.line,
                           "rules.ipset isn't supported yet");
     }

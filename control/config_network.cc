@@ -369,10 +369,32 @@ class NetworkReader {
     ReadMac(reader, &mac);
     if (reader->Find("mac") == nullptr) reader->Missing("mac", "the neighbour's MAC address");
     neighbor.port = ReadPortReference(reader, true);
-    if (good && mac && neighbor.port != net::kNoPort) {
+    if (!good || neighbor.port == net::kNoPort) return;
+    if (mac && CheckNeighbor(reader, *address, text, neighbor)) {
       neighbor.mac = *mac;
       config_->neighbors.push_back(neighbor);
     }
+  }
+
+  bool CheckNeighbor(GroupReader* reader, const Setting& address, const std::string& text,
+                     const route::StaticNeighbor& neighbor) {
+    for (const Subnet& subnet : subnets_) {
+      if (subnet.prefix.family != neighbor.family || subnet.prefix.address != neighbor.address) {
+        continue;
+      }
+      reader->Error(address, "address", fmt::format("\"{}\" is the appliance's own address", text));
+      return false;
+    }
+    for (const route::StaticNeighbor& other : config_->neighbors) {
+      if (other.port != neighbor.port || other.family != neighbor.family ||
+          other.address != neighbor.address) {
+        continue;
+      }
+      reader->Error(address, "address",
+                    fmt::format("\"{}\" is a neighbour of the port already", text));
+      return false;
+    }
+    return true;
   }
 
   GroupReader* root_;

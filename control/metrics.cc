@@ -117,6 +117,10 @@ void AddWorkers(const MetricsReport& report, Families* f) {
   for (size_t i = 0; i < workers.size(); ++i) {
     f->Sample(WorkerLabels(i, workers[i]), workers[i].busy);
   }
+  f->Gauge("postern_worker_connections", "Connections that a worker holds.");
+  for (size_t i = 0; i < workers.size(); ++i) {
+    f->Sample(WorkerLabels(i, workers[i]), uint64_t{workers[i].connections});
+  }
   f->Begin("postern_worker_burst_packets", "Packets that a worker took from a port at once.",
            MetricType::Histogram);
   for (size_t i = 0; i < workers.size(); ++i) {
@@ -137,8 +141,6 @@ void AddWorkers(const MetricsReport& report, Families* f) {
       {"postern_worker_events_lost_total",
        "LOG lines and connection events that found no room on their way to the control thread.",
        &W::events_lost},
-      {"postern_nat_exhausted_total", "Translations that found no free port in their range.",
-       &W::nat_exhausted},
   };
   for (const Row& row : kRows) {
     f->Counter(row.name, row.help);
@@ -192,18 +194,34 @@ void AddConntrack(const MetricsReport& report, Families* f) {
     const std::string state(ToString(static_cast<ctrack::TcpState>(i)));
     f->Sample({{"protocol", "tcp"}, {"state", state}}, report.census.tcp[i]);
   }
-  constexpr std::array<const char*, Census::kProtocolCount> kProtocols = {"tcp", "udp", "icmp",
-                                                                          "icmpv6", "other"};
+  for (size_t i = 1; i < report.census.sctp.size(); ++i) {
+    const std::string state(ToString(static_cast<ctrack::SctpState>(i)));
+    f->Sample({{"protocol", "sctp"}, {"state", state}}, report.census.sctp[i]);
+  }
   constexpr std::array<const char*, Census::kOtherCount> kStates = {"UNREPLIED", "REPLIED",
                                                                     "ASSURED"};
-  for (size_t p = Census::kUdp; p < kProtocols.size(); ++p) {
+  for (size_t p = Census::kUdp; p < Census::kProtocolCount; ++p) {
     for (size_t s = 0; s < kStates.size(); ++s) {
-      f->Sample({{"protocol", kProtocols[p]}, {"state", kStates[s]}}, report.census.others[p][s]);
+      f->Sample({{"protocol", Census::kProtocolNames[p]}, {"state", kStates[s]}},
+                report.census.others[p][s]);
     }
   }
-  f->Gauge("postern_nat_connections", "Translated connections; each holds a port of its address.");
+}
+
+void AddNat(const MetricsReport& report, Families* f) {
+  f->Gauge("postern_nat_connections", "Translated connections, by the half that is translated.");
   f->Sample({{"direction", "source"}}, report.census.source_translated);
   f->Sample({{"direction", "destination"}}, report.census.destination_translated);
+  f->Gauge("postern_nat_ports_in_use",
+           "Different ports (or ICMP ids) of different addresses that source NAT has taken.");
+  for (size_t p = 0; p < Census::kProtocolCount; ++p) {
+    f->Sample({{"protocol", Census::kProtocolNames[p]}}, report.census.nat_ports[p]);
+  }
+  f->Counter("postern_nat_exhausted_total", "Translations that found no free port in their range.");
+  for (size_t i = 0; i < report.status.workers.size(); ++i) {
+    const auto& worker = report.status.workers[i];
+    f->Sample(WorkerLabels(i, worker), worker.nat_exhausted);
+  }
 }
 
 void AddRules(const MetricsReport& report, Families* f) {
@@ -218,6 +236,46 @@ void AddRules(const MetricsReport& report, Families* f) {
   for (const RuleMetric& rule : report.rules) f->Sample(labels(rule), rule.counters.packets);
   f->Counter("postern_rule_bytes_total", "Bytes that matched a rule or met a chain's policy.");
   for (const RuleMetric& rule : report.rules) f->Sample(labels(rule), rule.counters.bytes);
+}
+
+Labels LimiterLabels(const LimiterMetric& limiter) {
+  constexpr std::array<const char*, 3> kMatches = {"limit", "recent", "connlimit"};
+  return {{"match", kMatches[static_cast<size_t>(limiter.stats.kind)]},
+          {"family", limiter.rule.family},
+          {"table", limiter.rule.table},
+          {"chain", LabelText(limiter.rule.chain)},
+          {"rule", limiter.rule.rule},
+          {"list", LabelText(limiter.stats.list)}};
+}
+
+void AddLimiters(const MetricsReport& report, Families* f) {
+  using Stats = rules::LimiterStats;
+  f->Counter("postern_limiter_decisions_total",
+             "How often a limit, a list of recent or a connlimit was asked, by its answer.");
+  for (const LimiterMetric& limiter : report.limiters) {
+    Labels labels = LimiterLabels(limiter);
+    labels.push_back({"result", "match"});
+    f->Sample(labels, limiter.stats.matched);
+    labels.back().value = "miss";
+    f->Sample(labels, limiter.stats.missed);
+  }
+  struct Row {
+    const char* name;
+    const char* help;
+    uint64_t Stats::*field;
+  };
+  static const Row kRows[] = {
+      {"postern_limiter_entries", "Addresses that a list of recent holds.", &Stats::entries},
+      {"postern_limiter_max_entries", "The most addresses that it can hold.", &Stats::max_entries},
+      {"postern_limiter_memory_bytes", "Memory that it takes.", &Stats::bytes},
+  };
+  for (const Row& row : kRows) {
+    f->Gauge(row.name, row.help);
+    for (const LimiterMetric& limiter : report.limiters) {
+      if (limiter.stats.kind != Stats::Kind::kRecent) continue;
+      f->Sample(LimiterLabels(limiter), limiter.stats.*row.field);
+    }
+  }
 }
 
 void AddControl(const MetricsReport& report, Families* f) {
@@ -250,6 +308,19 @@ std::string CommentOf(const rules::Rule& rule) {
     if (const auto* comment = std::get_if<rules::CommentMatch>(&match)) return comment->comment;
   }
   return "";
+}
+
+// Everything but its counters.
+RuleMetric Describe(const rules::RuleSet& set, const rules::RulePlace& place) {
+  const rules::Chain& chain =
+      set.model().family(place.family).table(place.table).chains[place.chain];
+  RuleMetric metric;
+  metric.family = place.family == net::Family::kIpv4 ? "ipv4" : "ipv6";
+  metric.table = net::ToString(place.table);
+  metric.chain = chain.name;
+  metric.rule = place.number == 0 ? "policy" : fmt::format("{}", place.number);
+  if (place.number != 0) metric.comment = CommentOf(chain.rules[place.number - 1]);
+  return metric;
 }
 
 // Length of the UTF-8 sequence at the text's beginning; 0: it isn't one.
@@ -297,17 +368,13 @@ MetricsReport GatherMetrics(Engine* engine) {
   const std::vector<rules::Counters> totals = engine->Totals();
   for (rules::RuleId id = 0; id < set->rule_count(); ++id) {
     const rules::RulePlace place = set->Place(id);
-    const rules::FamilyModel& family = set->model().family(place.family);
-    if (!family.present[static_cast<size_t>(place.table)]) continue;
-    const rules::Chain& chain = family.table(place.table).chains[place.chain];
-    RuleMetric metric;
-    metric.family = place.family == net::Family::kIpv4 ? "ipv4" : "ipv6";
-    metric.table = net::ToString(place.table);
-    metric.chain = chain.name;
-    metric.rule = place.number == 0 ? "policy" : fmt::format("{}", place.number);
-    if (place.number != 0) metric.comment = CommentOf(chain.rules[place.number - 1]);
-    metric.counters = totals[id];
-    report.rules.push_back(std::move(metric));
+    if (!set->model().family(place.family).present[static_cast<size_t>(place.table)]) continue;
+    report.rules.push_back(Describe(*set, place));
+    report.rules.back().counters = totals[id];
+  }
+  for (rules::LimiterStats& stats : rules::Limiters(*set)) {
+    RuleMetric rule = Describe(*set, stats.place);
+    report.limiters.push_back({std::move(rule), std::move(stats)});
   }
   return report;
 }
@@ -318,7 +385,9 @@ std::vector<prometheus::MetricFamily> MakeMetrics(const MetricsReport& report) {
   AddPorts(report, &families);
   AddWorkers(report, &families);
   AddConntrack(report, &families);
+  AddNat(report, &families);
   AddRules(report, &families);
+  AddLimiters(report, &families);
   return families.Take();
 }
 

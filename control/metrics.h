@@ -10,6 +10,7 @@
 #include "control/census.h"
 #include "control/engine.h"
 #include "control/status.h"
+#include "dataplane/rules/limiters.h"
 
 namespace postern::control {
 
@@ -22,11 +23,18 @@ struct RuleMetric {
   rules::Counters counters;
 };
 
+// A limit, a list of recent or a connlimit, and the rule that has it.
+struct LimiterMetric {
+  RuleMetric rule;
+  rules::LimiterStats stats;
+};
+
 // Gathered on the control thread.
 struct MetricsReport {
   StatusReport status;
   Census census;
   std::vector<RuleMetric> rules;
+  std::vector<LimiterMetric> limiters;
   Engine::ReloadStats reloads;
   size_t clients = 0;
   uint64_t log_lines = 0;

@@ -22,6 +22,13 @@ route::ReassemblySettings ReassemblyFor(const ctrack::Settings& conntrack) {
   return settings;
 }
 
+// The key of the hash is there to stay: a sender who knew it could choose datagrams that collide.
+route::ReassemblySettings ReassemblyAtStart(uint64_t seed) {
+  route::ReassemblySettings settings;
+  settings.hash_key = net::Rng(seed ^ 0x66726167).Next();
+  return settings;
+}
+
 }  // namespace
 
 Pipeline::Impl::Impl(const Context& context)
@@ -31,7 +38,7 @@ Pipeline::Impl::Impl(const Context& context)
       pool_tuples_(context.pool),
       sources_(context.pool->capacity(), context.seed ^ 0x736e6174, &pool_tuples_),
       neighbors_(NeighborSettingsFor(context), context.io->pool(), this, context.seed ^ 0x617270),
-      reassembler_(route::ReassemblySettings{}, context.io->pool(), this) {}
+      reassembler_(ReassemblyAtStart(context.seed), context.io->pool(), this) {}
 
 void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   snapshot_ = snapshot;

@@ -200,6 +200,11 @@ const ErrorRow kErrorRows[] = {
      true, "edge.conf:2: routes[1].prefix \"0.0.0.0/0\" has a route already"},
     {"neighbors: ({ address = \"203.0.113.1\"; mac = \"02:00:00:00:00:fe\"; port = \"wan\"; });",
      true, "edge.conf:1: neighbors[0].port \"wan\" isn't the name of a port; did you mean 'wan0'?"},
+    {"neighbors: ({ address = \"203.0.113.2\"; mac = \"02:00:00:00:00:fe\"; port = \"wan0\"; });",
+     true, "edge.conf:1: neighbors[0].address \"203.0.113.2\" is the appliance's own address"},
+    {"neighbors: ({ address = \"203.0.113.1\"; mac = \"02:00:00:00:00:fe\"; port = \"wan0\"; },"
+     " { address = \"203.0.113.1\"; mac = \"02:00:00:00:00:fd\"; port = \"wan0\"; });",
+     true, "edge.conf:1: neighbors[1].address \"203.0.113.1\" is a neighbour of the port already"},
     {"neighbors: ({ address = \"203.0.113.1\"; port = \"wan0\"; });", true,
      "edge.conf:1: neighbors[0].mac is missing: the neighbour's MAC address"},
     {"conntrack: { nf_conntrack_tcp_timeout_establishd = 1; };", true,

@@ -34,6 +34,22 @@ MetricsReport Sample() {
   report.census.tcp[static_cast<size_t>(ctrack::TcpState::kEstablished)] = 3;
   report.rules.push_back({"ipv4", "filter", "FORWARD", "1", "say \"hi\" \\ \xff\n", {2, 120}});
   report.rules.push_back({"ipv4", "filter", "FORWARD", "policy", "", {1, 60}});
+  report.census.sctp[static_cast<size_t>(ctrack::SctpState::kCookieWait)] = 2;
+  report.census.nat_ports[Census::kUdp] = 7;
+  LimiterMetric limiter;
+  limiter.rule = {"ipv4", "filter", "INPUT", "4", "", {}};
+  limiter.stats.kind = rules::LimiterStats::Kind::kRecent;
+  limiter.stats.list = "SSH";
+  limiter.stats.matched = 5;
+  limiter.stats.missed = 6;
+  limiter.stats.entries = 3;
+  limiter.stats.max_entries = 100;
+  limiter.stats.bytes = 4096;
+  report.limiters.push_back(limiter);
+  limiter.stats = {};
+  report.limiters.push_back(limiter);
+  limiter.stats.kind = rules::LimiterStats::Kind::kConnlimit;
+  report.limiters.push_back(limiter);
   return report;
 }
 
@@ -60,6 +76,14 @@ TEST(Metrics, HasTheLinesThatDashboardsAskFor) {
            "\"1\",comment=\"say \\\"hi\\\" \\\\ ?\\n\"} 2\n",
            "postern_rule_bytes_total{family=\"ipv4\",table=\"filter\",chain=\"FORWARD\",rule="
            "\"policy\",comment=\"\"} 60\n",
+           "postern_conntrack_connections{protocol=\"sctp\",state=\"COOKIE_WAIT\"} 2\n",
+           "postern_nat_ports_in_use{protocol=\"udp\"} 7\n",
+           "postern_limiter_decisions_total{match=\"recent\",family=\"ipv4\",table=\"filter\","
+           "chain="
+           "\"INPUT\",rule=\"4\",list=\"SSH\",result=\"miss\"} 6\n",
+           "postern_limiter_entries{match=\"recent\",family=\"ipv4\",table=\"filter\",chain="
+           "\"INPUT\","
+           "rule=\"4\",list=\"SSH\"} 3\n",
            "postern_control_generation 3\n",
            "postern_control_reloads_total{result=\"failure\"} 0\n",
        }) {

@@ -80,7 +80,7 @@ Answer Matches(const CompiledConnlimit& compiled, const WalkContext& context, ui
   key.zone = seen.tuple.zone;
   const uint32_t count = compiled.state->Count(key, seen);
   if (count == 0) return Answer::kHotdrop;
-  return AnswerOf((count > match.limit) != match.invert);
+  return AnswerOf(compiled.state->counts.Count((count > match.limit) != match.invert));
 }
 
 bool RuleSet::HasConnlimit() const { return !compiled_->connlimits.empty(); }

@@ -25,12 +25,15 @@
 #include <memory>
 
 #include "dataplane/net/tuple.h"
+#include "dataplane/rules/limiters.h"
 #include "dataplane/rules/rule_set.h"
 
 namespace postern::rules {
 
 class ConnlimitState {
  public:
+  MatchCounts counts;
+
   struct Key {
     IpAddress address;  // masked
     Family family = Family::kIpv4;

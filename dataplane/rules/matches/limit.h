@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "dataplane/net/time.h"
+#include "dataplane/rules/limiters.h"
 #include "dataplane/rules/matches/answer.h"
 #include "dataplane/rules/rule_set.h"
 
@@ -44,6 +45,8 @@ class LimitState {
   int64_t cost() const { return cost_; }          // nanoseconds of credit a packet
   int64_t capacity() const { return capacity_; }  // nanoseconds of credit a full bucket
 
+  MatchCounts counts;
+
  private:
   // Immutable after construction.
   int64_t cost_;
@@ -58,7 +61,7 @@ struct CompiledLimit {
 
 inline Answer Matches(const CompiledLimit& match, const WalkContext& context, uint16_t* depends) {
   *depends |= kDependsTime | kDependsSideEffect;
-  return AnswerOf(match.state->Take(context.now));
+  return AnswerOf(match.state->counts.Count(match.state->Take(context.now)));
 }
 
 }  // namespace postern::rules

@@ -24,6 +24,7 @@
 #include <string>
 
 #include "dataplane/net/time.h"
+#include "dataplane/rules/limiters.h"
 #include "dataplane/rules/matches/answer.h"
 #include "dataplane/rules/rule_set.h"
 
@@ -44,7 +45,10 @@ class RecentTable {
              net::Time now);
 
   uint32_t ring() const { return ring_; }
-  uint16_t size() const { return used_; }  // for tests; no worker may be active
+  uint16_t size() const { return used_.load(std::memory_order_relaxed); }
+  size_t bytes() const { return sizeof(*this) + size_t{kMaxEntries} * ring_ * sizeof(int64_t); }
+
+  MatchCounts counts;
 
  private:
   using Slot = uint16_t;
@@ -80,7 +84,7 @@ class RecentTable {
   const uint32_t ring_;
   // Held for one Apply(); guards all below.
   std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
-  uint16_t used_ = 0;
+  std::atomic<uint16_t> used_{0};  // written by the holder alone
   Slot oldest_ = kNone;
   Slot newest_ = kNone;
   Slot free_ = kNone;
@@ -114,7 +118,8 @@ inline Answer Matches(const CompiledRecent& compiled, const WalkContext& context
   const bool forwarded = context.out != net::kNoPort && packet.in_port != net::kNoPort;
   const auto ttl = static_cast<uint8_t>(packet.ip.ttl + (forwarded ? 1 : 0));
   const IpAddress& address = match.destination ? packet.ip.destination : packet.ip.source;
-  return AnswerOf(compiled.table->Apply(match, packet.ip.family, address, ttl, context.now));
+  const bool matched = compiled.table->Apply(match, packet.ip.family, address, ttl, context.now);
+  return AnswerOf(compiled.table->counts.Count(matched));
 }
 
 }  // namespace postern::rules

@@ -54,9 +54,10 @@ rules::Model Engine::Rules() {
   const rules::RuleSet* set = rule_set();
   if (set == nullptr) return {};
   rules::Model model = set->model();
-  const std::vector<rules::Counters> totals = Totals();
+  read_ = Totals();
+  read_generation_ = generation_;
   for (rules::RuleId id = 0; id < set->rule_count(); ++id) {
-    CountersAt(set->Place(id), &model) = totals[id];
+    CountersAt(set->Place(id), &model) = read_[id];
   }
   return model;
 }
@@ -130,22 +131,27 @@ void Engine::Publish(const rules::Model& model, const Config& config, const Sysc
   auto next = BuildSnapshot(inputs);
   const std::shared_ptr<const rules::RuleSet> rules = next->rules;
 
+  // What was read for this change, if anything: the rule set that it was read from is still in
+  // force.
+  const bool read = current != nullptr && read_generation_ + 1 == inputs.generation;
   const auto old = dataplane_->Publish(std::move(next));
   std::vector<rules::Counters> before = std::move(carry_);
   if (old) AddWorkers(*old, &before);
-  CarryCounters(old ? old->rules.get() : nullptr, *rules, before, keep);
+  CarryCounters(old ? old->rules.get() : nullptr, *rules, before, keep, read);
 }
 
 void Engine::CarryCounters(const rules::RuleSet* previous, const rules::RuleSet& next,
-                           const std::vector<rules::Counters>& before, bool keep) {
+                           const std::vector<rules::Counters>& before, bool keep, bool read) {
   carry_.assign(next.rule_count(), {});
   for (rules::RuleId id = 0; id < next.rule_count(); ++id) {
     carry_[id] = CountersAt(next.Place(id), &next.model());
   }
-  if (previous == nullptr || !keep) return;
+  if (previous == nullptr || (!keep && !read)) return;
   const std::vector<rules::RuleId> same = rules::MatchRules(*previous, next);
   for (rules::RuleId id = 0; id < next.rule_count(); ++id) {
-    if (same[id] != rules::kNoRule) carry_[id] = before[same[id]];
+    if (same[id] == rules::kNoRule) continue;
+    // A count that the change has left as it was read goes on: packets have passed since.
+    if (keep || carry_[id] == read_[same[id]]) carry_[id] = before[same[id]];
   }
 }
 

@@ -80,7 +80,7 @@ class Engine : public Firewall {
   void Publish(const rules::Model& model, const Config& config, const Sysctls& sysctls, bool keep,
                std::shared_ptr<const route::RouteTable> routes);
   void CarryCounters(const rules::RuleSet* previous, const rules::RuleSet& next,
-                     const std::vector<rules::Counters>& before, bool keep);
+                     const std::vector<rules::Counters>& before, bool keep, bool read);
   void CheckReloadable(const Config& next, std::vector<std::string>* errors) const;
   void WarnOf(const Config& config, const rules::Model& model);
   std::string CapacityError(const Sysctls& sysctls) const;
@@ -96,6 +96,8 @@ class Engine : public Firewall {
   rules::SharedState shared_;
   uint32_t generation_ = 0;
   std::vector<rules::Counters> carry_;  // by rule id of the snapshot in force
+  std::vector<rules::Counters> read_;   // what Rules() gave last, by rule id of that generation
+  uint32_t read_generation_ = 0;
   ReloadStats reloads_;
   std::set<std::string> warned_;
 };

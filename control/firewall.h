@@ -14,7 +14,8 @@ class Firewall {
   virtual rules::Model Rules() = 0;
   // Validates, compiles and publishes; on an error nothing has changed. Counters: each rule of
   // `next` starts with its `counters` as given, unless it is the same rule as a running one
-  // (`keep_running_counters`), which then goes on counting. Translations and connections live on.
+  // (`keep_running_counters`, or where its counters are as Rules() has just given them), which then
+  // goes on counting. Translations and connections live on.
   virtual net::Status Apply(rules::Model next, bool keep_running_counters) = 0;
 };
 

@@ -106,6 +106,20 @@ TEST_F(EngineTest, ApplyTakesTheGivenCounters) {
   EXPECT_EQ(Of("FORWARD", 2), (C{2, 200}));
 }
 
+// A restore of one table, or -Z of one chain, takes the rules, changes some and puts all back: what
+// the others have counted meanwhile must not be lost.
+TEST_F(EngineTest, PacketsOfTheTimeOfAChangeAreCounted) {
+  rules::Model model = engine_->Rules();
+  rules::Chain* forward = model.ipv4.table(net::Table::kFilter).Find("FORWARD");
+  forward->rules[1].counters = {7, 700};
+  const rules::Counters before = forward->rules[0].counters;
+  dataplane_.Count(0, "FORWARD", 1, 60);
+  dataplane_.Count(1, "FORWARD", 2, 60);
+  ASSERT_TRUE(engine_->Apply(model, false));
+  EXPECT_EQ(Of("FORWARD", 1), (C{before.packets + 1, before.bytes + 60}));
+  EXPECT_EQ(Of("FORWARD", 2), (C{7, 700}));
+}
+
 TEST_F(EngineTest, ARefusedApplyChangesNothing) {
   rules::Model model = engine_->Rules();
   rules::Rule rule;

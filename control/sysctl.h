@@ -20,6 +20,10 @@ namespace postern::control {
 
 // What sysctls hold. Postern is a router: forwarding is on unless it is switched off.
 struct Sysctls {
+  // Shown and taken only; the kernel's sizes where there are more than 4 GB of memory
+  // (nf_conntrack_core.c, nf_conntrack_expect.c).
+  Sysctls() { conntrack.buckets = 262144, conntrack.expect_max = 4096; }
+
   ctrack::Settings conntrack;
   bool forward_ipv4 = true;         // net.ipv4.ip_forward
   bool forward_ipv6 = true;         // net.ipv6.conf.all.forwarding

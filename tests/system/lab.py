@@ -100,6 +100,7 @@ def run(*command, check=True, timeout=60, **options):
 
 class Lab:
     template = CONF
+    daemon_prefix = []  # what posternd is started by
 
     def __init__(self, build, workers=1, extra="", rules4=RULES4, rules6=RULES6):
         self.build = pathlib.Path(build).resolve()
@@ -206,8 +207,8 @@ class Lab:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(str(path))
             notify.settimeout(0.2)
-            self.daemon = self.spawn("appliance", self.build / "app/posternd", "-c", self.conf,
-                                     log="posternd.log", env={**os.environ, "NOTIFY_SOCKET": str(path)})
+            self.daemon = self.spawn("appliance", *self.daemon_prefix, self.build / "app/posternd",
+                                     "-c", self.conf, log="posternd.log", env={**os.environ, "NOTIFY_SOCKET": str(path)})
             end = time.monotonic() + timeout
             while time.monotonic() < end:
                 if self.daemon.poll() is not None:
@@ -268,10 +269,10 @@ class Lab:
                 child.terminate()
         for child in self.children:
             try:
-                child.wait(5)
+                child.wait(10)
             except subprocess.TimeoutExpired:
                 child.kill()
-                child.wait(5)
+                child.wait(30)
         for host in self.namespaces:
             run("ip", "netns", "del", self.name(host), check=False)
         self.children, self.namespaces = [], []

@@ -96,7 +96,12 @@ void ParsePrefixMask(const std::string& text, OptionCall* call) {
   if (const auto length = ParseNumber(text, 0, full)) {
     call->prefix_length = static_cast<unsigned>(*length);
   } else {
-    const auto mask = ParseNumericAddress(family, text);
+    // The original reads a mask of one number, too: 4294901760 is 255.255.0.0.
+    const auto number = family == Family::kIpv4 ? ParseNumber(text, 0, UINT32_MAX) : std::nullopt;
+    const auto mask = ParseNumericAddress(
+        family, number ? fmt::format("{}.{}.{}.{}", *number >> 24, *number >> 16 & 255,
+                                     *number >> 8 & 255, *number & 255)
+                       : text);
     if (!mask) {
       Fail(
           "{}: bad value for option \"--{}\", neither a valid network mask nor valid CIDR "

@@ -30,7 +30,9 @@ class Side:
         done = subprocess.run(self.prefix + words, input=text, capture_output=True, text=True,
                               env=self.environment, timeout=30)
         output = done.stdout.replace("(nf_tables)", "(postern)")
-        error = done.stderr.replace("(nf_tables)", "(postern)")
+        # The kernel's own log has nothing about Postern's rules.
+        error = done.stderr.replace("(nf_tables)", "(postern)").replace(
+            " Run `dmesg' for more information.", "")
         output = "".join(l for l in output.splitlines(True)
                          if not l.startswith(("# Generated", "# Completed")))
         return done.returncode, output, error
@@ -74,10 +76,11 @@ class Comparison:
         table = words[words.index("-t") + 1] if "-t" in words[:-1] else "filter"
         if words and words[0] == "@restore":
             text = words[-1].encode().decode("unicode_escape")
-            found = difference(*self.both([program + "-restore"] + words[1:-1], text))
+            answers = self.both([program + "-restore"] + words[1:-1], text)
             table = "filter"
         else:
-            found = difference(*self.both([program] + words))
+            answers = self.both([program] + words)
+        found = difference(*answers)
         if found:
             return "answer", found
         kernel, ours = self.both([program + "-save", "-c"])
@@ -85,7 +88,8 @@ class Comparison:
                            (ours[0], sorted_tables(ours[1]), ours[2]))
         if found:
             return "-save", found
-        if table not in ("filter", "nat", "mangle", "raw"):
+        # A refused line changes nothing, and -save would have shown it.
+        if answers[0][0] != 0 or table not in ("filter", "nat", "mangle", "raw"):
             return None
         for options in (["-nvL"], ["-L"], ["-nvxL", "--line-numbers"], ["-vS"]):
             found = difference(*self.both([program, "-t", table] + options))

@@ -10,7 +10,8 @@
 namespace postern::ctrack {
 
 struct Extension {
-  // nf_conntrack_acct, by Direction.
+  // nf_conntrack_acct was on when the connection began: by Direction.
+  bool counted = false;
   std::array<uint64_t, 2> packets{};
   std::array<uint64_t, 2> bytes{};
   // nf_conntrack_timestamp: nanoseconds of the worker's clock.

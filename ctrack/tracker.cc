@@ -170,7 +170,9 @@ Connection* Tracker::Create(const Tuple& tuple, Time now, bool* full) {
   do {
     connection->id = shared_->next_id.fetch_add(1, std::memory_order_relaxed);
   } while (connection->id == 0);
-  if (settings_->acct || settings_->timestamp) pool_->AllocateExtension(connection);
+  if (settings_->acct || settings_->timestamp) {
+    pool_->AllocateExtension(connection)->counted = settings_->acct;
+  }
   return connection;
 }
 
@@ -219,7 +221,8 @@ void Tracker::Refresh(const net::Packet& packet, Connection* connection, Directi
 }
 
 void Tracker::Account(Connection* connection, Direction direction, uint32_t length) {
-  if (connection->extension == nullptr || !settings_->acct) return;
+  const Extension* more = connection->extension;
+  if (more == nullptr || !more->counted || !settings_->acct) return;
   ++connection->extension->packets[static_cast<size_t>(direction)];
   connection->extension->bytes[static_cast<size_t>(direction)] += length;
 }

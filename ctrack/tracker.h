@@ -30,6 +30,7 @@
 #include "ctrack/events.h"
 #include "ctrack/l4.h"
 #include "ctrack/pool.h"
+#include "ctrack/request.h"
 #include "ctrack/settings.h"
 #include "ctrack/table.h"
 #include "dataplane/net/packet.h"
@@ -116,6 +117,14 @@ class Tracker {
   // Removes every connection (conntrack -F), `budget` slots a call; true when it is through.
   bool Flush(Time now, unsigned budget, uint32_t* cursor);
 
+  // ---- what the operator asks for (tracker_request.cc) ----
+
+  // A connection as `request` wants it, unconfirmed, for the caller to translate and Confirm, or
+  // null: *outcome says why. Neither of its tuples is taken.
+  Connection* Begin(const ConnectionRequest& request, Time now, RequestOutcome* outcome);
+  // Changes a confirmed connection. What comes before a refusal stays changed, as in the kernel.
+  RequestOutcome Change(Connection* connection, const ConnectionRequest& request, Time now);
+
   // Calls `visit` for living connections in pool slots [*cursor, *cursor + budget); true when
   // the pool is through. Visits each connection that stays exactly once.
   bool Visit(Time now, unsigned budget, uint32_t* cursor,
@@ -143,6 +152,10 @@ class Tracker {
                      const L4Result& result, Time now);
   void Refresh(const net::Packet& packet, Connection* connection, Direction direction,
                uint32_t timeout, Time now);
+
+  // ---- tracker_request.cc ----
+  static RequestOutcome ChangeStatus(Connection* connection, uint32_t status);
+  static void ChangeTcp(Connection* connection, TcpState state);
 
   // ---- tracker_life.cc ----
   // The connection of a local value if it is alive; an expired one is destroyed.

@@ -271,24 +271,25 @@ bool Pipeline::Impl::Confirm(Flight& f) {
     return false;
   }
   f.unconfirmed = false;
-  const ctrack::Connection& connection = *f.ct.connection;
-  // netfilter lists the sources that it leaves alone, too, but only looks for what lies in a range
-  // that the source itself doesn't lie in.
-  if (connection.Has(ctrack::kSrcNat)) sources_.Insert(connection.pool_index);
-  const unsigned owner = context_.owners->OwnerOf(connection.reply());
-  return owner == context_.worker || Announce(f, owner);
-}
-
-// Tells the owner of the answers who holds the connection. Where its refusal is here at once, the
-// packet goes no further.
-bool Pipeline::Impl::Announce(Flight& f, unsigned owner) {
-  const net::Tuple reply = f.ct.connection->reply();
-  context_.io->SendRemoteEntry(
-      owner, {reply, static_cast<uint16_t>(context_.worker), RemoteEntry::Kind::kAdd});
-  if (tracker_.table().Lookup(reply).connection() == f.ct.connection) return true;
+  if (Announce(f.ct.connection)) return true;
   f.ct = {};
   FinishDrop(f, DropReason::kNatExhausted);
   return false;
+}
+
+// What a connection that was just confirmed owes to others: its source to later translations, and
+// to the owner of the answers who holds it. False where that owner's refusal is here at once; then
+// the connection is gone.
+bool Pipeline::Impl::Announce(const ctrack::Connection* connection) {
+  // netfilter lists the sources that it leaves alone, too, but only looks for what lies in a range
+  // that the source itself doesn't lie in.
+  if (connection->Has(ctrack::kSrcNat)) sources_.Insert(connection->pool_index);
+  const net::Tuple reply = connection->reply();
+  const unsigned owner = context_.owners->OwnerOf(reply);
+  if (owner == context_.worker) return true;
+  context_.io->SendRemoteEntry(
+      owner, {reply, static_cast<uint16_t>(context_.worker), RemoteEntry::Kind::kAdd});
+  return tracker_.table().Lookup(reply).connection() == connection;
 }
 
 rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {

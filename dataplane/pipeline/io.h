@@ -3,6 +3,7 @@
 // (pipeline/offline.h) and by tests.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -89,6 +90,11 @@ struct ConnRecord {
   net::Time time = 0;
   ctrack::ConnEvent event = ctrack::ConnEvent::kNew;
   uint32_t changes = 0;
+  uint32_t reporter = 0;              // the client that asked for it; 0: a packet or time
+  bool counted = false;               // nf_conntrack_acct was on
+  std::array<uint64_t, 2> packets{};  // by Direction
+  std::array<uint64_t, 2> bytes{};
+  net::Time start = 0;            // nf_conntrack_timestamp; 0: not known
   ctrack::Connection connection;  // a copy; its pointers mean nothing
 };
 

@@ -134,28 +134,29 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
 }
 
 bool Pipeline::Impl::SetupNat(Flight& f, Manip manip, const net::NatRange& range) {
-  ctrack::Connection& connection = *f.ct.connection;
   // nf_nat_setup_info: a confirmed connection's translation is never decided again.
-  if (connection.Has(ctrack::kConfirmed)) return true;
-  const auto current = net::Mirror(connection.reply());
-  if (!current) {
-    FinishDrop(f, net::DropReason::kNatFailed);
-    return false;
-  }
-  TableOracle oracle(&tracker_, context_.owners, context_.worker, &connection, f.now);
+  if (f.ct.connection->Has(ctrack::kConfirmed)) return true;
+  if (ChooseReply(f.ct.connection, manip, range, f.now, &f.nat_exhausted)) return true;
+  FinishDrop(f, net::DropReason::kNatFailed);
+  return false;
+}
+
+// Gives an unconfirmed connection one half of its translation. False where its reply has no mirror.
+bool Pipeline::Impl::ChooseReply(ctrack::Connection* connection, Manip manip,
+                                 const net::NatRange& range, net::Time now, bool* exhausted) {
+  const auto current = net::Mirror(connection->reply());
+  if (!current) return false;
+  TableOracle oracle(&tracker_, context_.owners, context_.worker, connection, now);
   const nat::Choice choice = nat::ChooseTuple(*current, manip, range, &oracle, &sources_, &rng_,
                                               snapshot_->strict_port_preservation);
-  f.nat_exhausted = f.nat_exhausted || choice.exhausted;
+  *exhausted = *exhausted || choice.exhausted;
   if (!(choice.tuple == *current)) {
     const auto reply = net::Mirror(choice.tuple);
-    if (!reply) {
-      FinishDrop(f, net::DropReason::kNatFailed);
-      return false;
-    }
-    tracker_.AlterReply(&connection, *reply);
-    connection.status |= manip == Manip::kSource ? ctrack::kSrcNat : ctrack::kDstNat;
+    if (!reply) return false;
+    tracker_.AlterReply(connection, *reply);
+    connection->status |= manip == Manip::kSource ? ctrack::kSrcNat : ctrack::kDstNat;
   }
-  connection.status |= DoneBit(manip);
+  connection->status |= DoneBit(manip);
   return true;
 }
 

@@ -79,7 +79,15 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
   record.time = now;
   record.event = event;
   record.changes = changes;
+  record.reporter = reporter_;
   record.connection = connection;
+  if (connection.extension != nullptr) {
+    const ctrack::Extension& more = *connection.extension;
+    record.counted = more.counted;
+    record.packets = more.packets;
+    record.bytes = more.bytes;
+    record.start = more.start;
+  }
   context_.events->OnConnection(record);
 }
 
@@ -138,6 +146,12 @@ void Pipeline::ReceiveRemoteEntry(const RemoteEntry& entry, net::Time) {
 }
 void Pipeline::ReceiveHost(net::Packet* packet, net::Time now) { impl_->ReceiveHost(packet, now); }
 bool Pipeline::Tick(net::Time now) { return impl_->Tick(now); }
+bool Pipeline::Owns(const net::Tuple& original) const { return impl_->Owns(original); }
+ctrack::RequestOutcome Pipeline::Insert(const ctrack::ConnectionRequest& request,
+                                        const NatWish& nat, net::Time now) {
+  return impl_->Insert(request, nat, now);
+}
+void Pipeline::SetReporter(uint32_t reporter) { impl_->SetReporter(reporter); }
 ctrack::Tracker& Pipeline::tracker() { return impl_->tracker(); }
 const PipelineStats& Pipeline::stats() const { return impl_->stats(); }
 

@@ -9,10 +9,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "ctrack/tracker.h"
 #include "dataplane/net/flow_hash.h"
+#include "dataplane/net/nat_range.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/pipeline/io.h"
 #include "dataplane/pipeline/snapshot.h"
@@ -36,6 +38,11 @@ struct PipelineStats {
   uint64_t shortcuts = 0;  // packets that took the established path
   uint64_t handoffs_out = 0;
   uint64_t nat_exhausted = 0;
+};
+
+// The translation that the operator wants for a new connection.
+struct NatWish {
+  std::optional<net::NatRange> source, destination;
 };
 
 class Pipeline {
@@ -79,6 +86,15 @@ class Pipeline {
   // Expiry, neighbours, fragments; bounded. True: many connections have ended, call again after
   // the next burst.
   bool Tick(net::Time now);
+
+  // What the operator asks, between bursts; a snapshot is in force. The packets of this tuple come
+  // to this worker, so that a connection with it must be made here.
+  bool Owns(const net::Tuple& original) const;
+  // A new confirmed connection: ctnetlink_create_conntrack.
+  ctrack::RequestOutcome Insert(const ctrack::ConnectionRequest& request, const NatWish& nat,
+                                net::Time now);
+  // Events name the client that asks for what happens until the next call; 0: nobody asks.
+  void SetReporter(uint32_t reporter);
 
   ctrack::Tracker& tracker();
   const PipelineStats& stats() const;

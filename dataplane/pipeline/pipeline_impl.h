@@ -9,6 +9,7 @@
 //   egress.cc     fragmentation, neighbours, ports and twins
 //   self.cc       what Postern itself sends: ICMP errors, resets
 //   host_side.cc  what the host's kernel sends through its twin interfaces
+//   operator_side.cc  what the operator asks of the connections
 //
 // Invariant: a Packet* that is passed to a method that "consumes" it ends in the PipelineIo, in a
 // queue (neighbour, reassembly) or in Drop(), exactly once. An unconfirmed connection belongs to
@@ -58,6 +59,10 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void ReceiveRemoteEntry(const RemoteEntry& entry);
   void ReceiveHost(net::Packet* packet, net::Time now);
   bool Tick(net::Time now);
+  bool Owns(const net::Tuple& original) const;
+  ctrack::RequestOutcome Insert(const ctrack::ConnectionRequest& request, const NatWish& nat,
+                                net::Time now);
+  void SetReporter(uint32_t reporter) { reporter_ = reporter; }
 
   const Snapshot* snapshot() const { return snapshot_; }
   ctrack::Tracker& tracker() { return tracker_; }
@@ -114,7 +119,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   static net::PortId OutPort(const route::RouteResult& route);
   bool Postrouting(Flight& f);
   bool Confirm(Flight& f);
-  bool Announce(Flight& f, unsigned owner);
+  bool Announce(const ctrack::Connection* connection);
   // Walks a built-in chain; true when the packet goes on. Otherwise the flight is finished.
   bool Chain(Flight& f, net::Table table, net::Hook hook);
   rules::WalkResult Walk(Flight& f, net::Table table, net::Hook hook);
@@ -129,6 +134,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool NatHook(Flight& f, net::Hook hook);
   bool NatChain(Flight& f, net::Hook hook);
   bool SetupNat(Flight& f, net::Manip manip, const net::NatRange& range);
+  bool ChooseReply(ctrack::Connection* connection, net::Manip manip, const net::NatRange& range,
+                   net::Time now, bool* exhausted);
   bool BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range);
   bool TranslatePacket(Flight& f, net::Hook hook);
   bool TranslateIcmpError(Flight& f, net::Hook hook);
@@ -212,6 +219,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   net::PortId fragment_out_ = net::kNoPort;  // while Fragment() emits
   route::RouteResult fragment_route_;
   bool fragment_to_host_ = false;
+  uint32_t reporter_ = 0;  // who asks for what happens now; 0: packets and time
   PipelineStats stats_;
 };
 

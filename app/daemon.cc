@@ -68,7 +68,10 @@ Daemon::Daemon(control::Config config, rules::Model model)
       model_(std::move(model)),
       signals_(context_, SIGTERM, SIGINT, SIGHUP),
       drain_timer_(context_),
-      watch_timer_(context_) {
+      watch_timer_(context_),
+      hub_([this](bool wants) {
+        if (runtime_) runtime_->SetWantsConnections(wants);
+      }) {
   signals_.add(SIGUSR1);
 }
 
@@ -80,7 +83,8 @@ net::Status Daemon::Start() {
       &context_, [this](const control::CommandIo& io) { return dispatcher_->Start(io); });
   if (net::Status status = server_->Open(config_.system.control_socket); !status) return status;
   if (net::Status status = StartDataplane(); !status) return status;
-  dispatcher_ = std::make_unique<control::Dispatcher>(engine_.get(), [this] { return Reload(); });
+  dispatcher_ =
+      std::make_unique<control::Dispatcher>(engine_.get(), &hub_, [this] { return Reload(); });
   if (const net::Status status = DropCapabilities(); !status) {
     spdlog::warn("{}", status.error());
   }
@@ -197,8 +201,10 @@ net::Status Daemon::Reload() {
 
 void Daemon::Drain() {
   const dpdk::EventHandlers handlers{
-      [this](const pipeline::LogRecord& record) { log_->Write(record); }, nullptr};
+      [this](const pipeline::LogRecord& record) { log_->Write(record); },
+      [this](const pipeline::ConnRecord& record) { hub_.Publish(record); }};
   runtime_->DrainEvents(handlers);
+  hub_.NoteLost(runtime_->ConnectionEventsLost());
   drain_timer_.expires_after(kDrainInterval);
   drain_timer_.async_wait([this](const boost::system::error_code& error) {
     if (!error) Drain();

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "control/config.h"
+#include "control/conntrack_events.h"
 #include "control/dispatcher.h"
 #include "control/engine.h"
 #include "control/log_writer.h"
@@ -55,6 +56,7 @@ class Daemon {
   boost::asio::steady_timer watch_timer_;
   std::unique_ptr<control::LogWriter> log_;
   control::TroubleLog troubles_;
+  control::ConntrackHub hub_;
   std::unique_ptr<dpdk::Runtime> runtime_;  // outlives the engine, which publishes on it
   std::unique_ptr<control::Engine> engine_;
   std::unique_ptr<control::Dispatcher> dispatcher_;

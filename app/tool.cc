@@ -144,6 +144,7 @@ int InDaemon(const ToolCall& call) {
   request.socket_path = control::SocketPath(call.socket);
   request.program = call.command;
   request.arguments = call.arguments;
+  request.stoppable = call.command == "conntrack";
   if (!OpenFiles(call.command, call.arguments, &request.input)) return 1;
   return control::RunClient(request);
 }

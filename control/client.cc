@@ -1,6 +1,7 @@
 #include "control/client.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -55,6 +56,8 @@ class Connection {
     return true;
   }
 
+  int fd() const { return fd_; }
+
   // Nothing at the end of the stream.
   std::optional<std::string_view> Receive() {
     for (;;) {
@@ -100,9 +103,50 @@ const std::string& Name(const ClientRequest& request) {
   return request.called.empty() ? request.program : request.called;
 }
 
-int Answer(const ClientRequest& request, Connection* connection) {
+volatile sig_atomic_t g_stop = 0;
+
+// While it lives the first SIGINT or SIGTERM only says so; the next one ends the process.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigemptyset(&set_);
+    struct sigaction action {};
+    action.sa_handler = [](int signal) { g_stop = signal; };
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    for (const int signal : {SIGINT, SIGTERM}) {
+      sigaddset(&set_, signal);
+      sigaction(signal, &action, nullptr);
+    }
+  }
+
+  // Waits for bytes. False when a signal came instead.
+  bool Wait(int fd) {
+    sigset_t before;
+    sigprocmask(SIG_BLOCK, &set_, &before);
+    pollfd wanted{fd, POLLIN, 0};
+    bool readable = false;
+    while (g_stop == 0 && !readable) readable = ppoll(&wanted, 1, nullptr, &before) > 0;
+    sigprocmask(SIG_SETMASK, &before, nullptr);
+    return readable;
+  }
+
+ private:
+  sigset_t set_;
+};
+
+// The daemon's next bytes, nothing at their end. The first signal is passed on.
+std::optional<std::string_view> Receive(StopSignals* signals, Connection* connection) {
+  if (signals != nullptr && g_stop == 0 && !signals->Wait(connection->fd())) {
+    std::string stop;
+    AppendFrame(FrameKind::kStop, "", &stop);
+    connection->Send(stop);
+  }
+  return connection->Receive();
+}
+
+int Answer(const ClientRequest& request, StopSignals* signals, Connection* connection) {
   FrameDecoder decoder;
-  while (const auto bytes = connection->Receive()) {
+  while (const auto bytes = Receive(signals, connection)) {
     decoder.Feed(*bytes);
     while (const auto frame = decoder.Next()) {
       switch (frame->kind) {
@@ -120,6 +164,10 @@ int Answer(const ClientRequest& request, Connection* connection) {
       }
     }
     if (decoder.broken()) break;
+  }
+  if (g_stop != 0) {
+    std::signal(g_stop, SIG_DFL);
+    std::raise(g_stop);
   }
   fmt::print(stderr, "{}: the daemon closed the connection before its answer was whole\n",
              Name(request));
@@ -165,7 +213,9 @@ int RunClient(const ClientRequest& request) {
   frames.clear();
   AppendFrame(FrameKind::kRun, "", &frames);
   if (sent) connection.Send(frames);
-  return Answer(request, &connection);
+  std::optional<StopSignals> signals;
+  if (request.stoppable) signals.emplace();
+  return Answer(request, signals ? &*signals : nullptr, &connection);
 }
 
 }  // namespace postern::control

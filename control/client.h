@@ -18,6 +18,8 @@ struct ClientRequest {
   // Where the answer goes; null: standard output and standard error. False: nobody reads any more.
   std::function<bool(std::string_view)> out;
   std::function<bool(std::string_view)> error;
+  // SIGINT and SIGTERM ask the command for its own ending; the second one ends the client.
+  bool stoppable = false;
 };
 
 // Sends the request, copies the answer to where it goes, and returns the exit

@@ -1,6 +1,7 @@
 // How a command of the operator (iptables, conntrack, status …) runs inside the daemon.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -15,8 +16,11 @@ struct CommandIo {
   std::string program;                 // "iptables-restore"
   std::vector<std::string> arguments;  // without the program
   std::string standard_input;          // whole, where the command reads it
+  uint32_t client = 1;                 // its process
   std::function<bool(std::string_view)> out;
   std::function<bool(std::string_view)> error;
+  // For a command that waits: calls its Step again. Control thread; never calls it at once.
+  std::function<void()> wake = [] {};
 };
 
 // A command that is under way. It is called again and again, each time for a bounded piece of
@@ -28,6 +32,11 @@ class Command {
   // Does the next piece and writes to `io`. The exit status when that was the last one. Control
   // thread.
   virtual std::optional<int> Step(const CommandIo& io) = 0;
+  // After a Step without output: there is nothing to do before io.wake().
+  virtual bool Waits() const { return false; }
+  // The user wants it to end (SIGINT, SIGTERM). True: the next Step ends it in its own way. False:
+  // it ends here and the client dies by the signal.
+  virtual bool Stop() { return false; }
 };
 
 }  // namespace postern::control

@@ -1,21 +1,25 @@
-// The command line of conntrack-tools 1.4.7, as far as Postern has its commands.
+// The command line of conntrack-tools 1.4.7.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "control/conntrack_filter.h"
+#include "control/conntrack_grammar.h"
 #include "control/conntrack_printer.h"
+#include "control/conntrack_values.h"
 
 namespace postern::control {
 
 struct ConntrackOptions {
-  enum class Verb : uint8_t { kNone, kList, kCount, kStatistics, kHelp, kVersion };
-  enum class Table : uint8_t { kConntrack, kExpect, kDying, kUnconfirmed };
-  Verb verb = Verb::kNone;
-  Table table = Table::kConntrack;
+  ConntrackVerb verb = ConntrackVerb::kNone;
+  ConntrackTable table = ConntrackTable::kConntrack;
   ConntrackFilter filter;
   ConntrackFormat format;
+  GivenOptions given;
+  uint8_t events = kNewEvents | kUpdateEvents | kDestroyEvents;  // -e
+  uint64_t buffer_size = 0;                                      // -b: bytes
+  std::vector<std::string> warnings;                             // said before all else
 };
 
 // The original's sentence about what is wrong, and its exit status.
@@ -25,7 +29,7 @@ struct ConntrackError {
   bool hint = true;  // "Try `conntrack -h' …" follows
 };
 
-// False: *error is set.
+// False: *error is set. The warnings are there in either case.
 bool ParseConntrackOptions(const std::vector<std::string>& arguments, ConntrackOptions* options,
                            ConntrackError* error);
 

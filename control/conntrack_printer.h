@@ -1,11 +1,13 @@
-// Connections as conntrack-tools 1.4.7 prints them.
+// Connections and events as conntrack-tools 1.4.7 prints them.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string>
 
+#include "control/conntrack_grammar.h"
 #include "ctrack/connection.h"
+#include "ctrack/events.h"
 
 namespace postern::control {
 
@@ -19,24 +21,49 @@ struct ConnectionCopy {
   std::array<uint64_t, 2> bytes{};
   net::Time start = 0;  // nf_conntrack_timestamp; 0: not known
 };
+// What `connection`, which lives, has to show at `now`.
+ConnectionCopy CopyOf(const ctrack::Connection& connection, net::Time now);
 
+// -o. With none of xml and save it is a plain line.
 struct ConntrackFormat {
-  enum class Kind : uint8_t { kPlain, kXml, kSave };
-  Kind kind = Kind::kPlain;
-  bool extended = false;    // -o extended
-  bool id = false;          // -o id
-  bool ktimestamp = false;  // -o ktimestamp
+  bool xml = false;
+  bool save = false;
+  bool extended = false;
+  bool id = false;
+  bool timestamp = false;   // when an event was printed
+  bool ktimestamp = false;  // when the connection began and ended
+  bool labels = false;      // of which no connection has any
 };
 
-// One line, with its newline. `wall_seconds`: the time of day at copy.now, since 1970.
-std::string PrintConnection(const ConnectionCopy& copy, const ConntrackFormat& format,
-                            int64_t wall_seconds);
+// Why a connection is printed.
+enum class ConntrackMessage : uint8_t { kEntry, kNew, kUpdate, kDestroy };
+struct ConntrackOccasion {
+  ConntrackMessage message = ConntrackMessage::kEntry;
+  uint32_t changes = 0;          // of an update: ctrack::ConnChange bits
+  bool by_operator = false;      // an event that a command caused
+  unsigned use = 1;              // an entry's references, as the kernel counts them
+  int64_t wall_nanoseconds = 0;  // the time of day at copy.now, since 1970
+};
+
+// Appends the connection's text, without a newline.
+void AppendConnection(const ConnectionCopy& copy, const ConntrackFormat& format,
+                      const ConntrackOccasion& occasion, std::string* to);
 
 // What stands before and after the lines of -o xml.
 inline constexpr char kXmlHead[] = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<conntrack>\n";
 inline constexpr char kXmlTail[] = "</conntrack>\n";
 
-// "tcp", "udp", …; "unknown" for what conntrack has no name for.
-const char* ConntrackProtocolName(uint8_t protocol);
+// ---- for the printers ----
+
+// Which of its parts are told on this occasion.
+struct ConntrackParts {
+  ConntrackParts(const ConnectionCopy& copy, const ConntrackOccasion& occasion);
+  bool timeout, state, counters, mark, use;
+  bool start, stop;  // times are known
+  uint64_t seconds_left;
+  int64_t start_nanoseconds, stop_nanoseconds;  // since 1970; `stop` is now while it lives
+};
+void AppendXml(const ConnectionCopy& copy, const ConntrackFormat& format,
+               const ConntrackOccasion& occasion, std::string* to);
 
 }  // namespace postern::control

@@ -63,7 +63,7 @@ std::unique_ptr<Command> OneStep(std::function<int(const CommandIo&)> run) {
 std::unique_ptr<Command> Dispatcher::Start(const CommandIo& io) {
   Engine* engine = engine_;
   const std::string_view program = io.program;
-  if (program == "conntrack") return MakeConntrackCommand(io, engine);
+  if (program == "conntrack") return MakeConntrackCommand(io, &engine->dataplane(), hub_);
   if (program == "reload") {
     return OneStep([reload = reload_](const CommandIo& i) { return Reload(i, reload); });
   }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "control/command.h"
+#include "control/conntrack_events.h"
 #include "control/engine.h"
 
 namespace postern::control {
@@ -18,14 +19,15 @@ std::span<const std::string_view> DaemonPrograms();
 
 class Dispatcher {
  public:
-  // `reload`: what SIGHUP does, too.
-  Dispatcher(Engine* engine, std::function<net::Status()> reload)
-      : engine_(engine), reload_(std::move(reload)) {}
+  // `reload`: what SIGHUP does, too. `hub`: who listens to the connections' events.
+  Dispatcher(Engine* engine, ConntrackHub* hub, std::function<net::Status()> reload)
+      : engine_(engine), hub_(hub), reload_(std::move(reload)) {}
   // The command of a request; never null. Control thread.
   std::unique_ptr<Command> Start(const CommandIo& io);
 
  private:
   Engine* engine_;
+  ConntrackHub* hub_;
   std::function<net::Status()> reload_;
 };
 

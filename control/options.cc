@@ -39,7 +39,7 @@ OptionWalk::Item OptionWalk::Long(std::span<const OptionSpec> specs) {
     ambiguous = ambiguous || (found != nullptr && found->code != spec.code);
     found = &spec;
   }
-  if (found == nullptr || ambiguous) return {Kind::kUnknown, nullptr, written, false};
+  if (found == nullptr || ambiguous) return {Kind::kUnknown, nullptr, argument, false};
   if (equals == std::string::npos) return WithArgument(found, written, nullptr);
   if (found->argument == OptionArgument::kNone) return {Kind::kUnknown, nullptr, argument, false};
   const std::string attached = argument.substr(equals + 1);
@@ -51,7 +51,6 @@ OptionWalk::Item OptionWalk::Letter(std::span<const OptionSpec> specs) {
   const char letter = argument[letter_++];
   const bool last = letter_ >= argument.size();
   const std::string attached = last ? "" : argument.substr(letter_);
-  const std::string written = {'-', letter};
   const OptionSpec* found = nullptr;
   for (const OptionSpec& spec : specs) {
     if (spec.letter == letter) found = &spec;
@@ -61,8 +60,8 @@ OptionWalk::Item OptionWalk::Letter(std::span<const OptionSpec> specs) {
     letter_ = 0;
     ++next_;
   }
-  if (found == nullptr) return {Kind::kUnknown, nullptr, written, false};
-  return WithArgument(found, written, takes_rest && !last ? &attached : nullptr);
+  if (found == nullptr) return {Kind::kUnknown, nullptr, argument, false};
+  return WithArgument(found, argument, takes_rest && !last ? &attached : nullptr);
 }
 
 OptionWalk::Item OptionWalk::WithArgument(const OptionSpec* spec, const std::string& written,
@@ -76,7 +75,7 @@ OptionWalk::Item OptionWalk::WithArgument(const OptionSpec* spec, const std::str
       if (!more) return {Kind::kNoValue, spec, written, false};
       return {Kind::kOption, spec, arguments_[next_++], true};
     case OptionArgument::kOptional:
-      if (more && !arguments_[next_].empty() && arguments_[next_][0] != '-') {
+      if (more && !arguments_[next_].starts_with('-') && !arguments_[next_].starts_with('!')) {
         return {Kind::kOption, spec, arguments_[next_++], true};
       }
       break;

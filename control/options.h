@@ -12,7 +12,7 @@ namespace postern::control {
 enum class OptionArgument : uint8_t {
   kNone,
   kRequired,
-  kOptional,  // the next argument unless it begins with '-'
+  kOptional,  // the next argument unless it begins with '-' or '!'
 };
 
 struct OptionSpec {
@@ -28,8 +28,8 @@ class OptionWalk {
   enum class Kind : uint8_t {
     kOption,   // `spec` and `value`
     kOperand,  // `value`
-    kUnknown,  // `value` as it was written, "-x" or "--name"
-    kNoValue,  // an option without its argument: `value` as it was written
+    kUnknown,  // `value`: the word as it was written, "-x" or "--name=value"
+    kNoValue,  // an option without its argument: `value` likewise
     kEnd,
   };
   struct Item {

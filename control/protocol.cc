@@ -7,7 +7,7 @@ namespace {
 
 bool IsKind(uint8_t byte) {
   return byte >= static_cast<uint8_t>(FrameKind::kArguments) &&
-         byte <= static_cast<uint8_t>(FrameKind::kExit);
+         byte <= static_cast<uint8_t>(FrameKind::kStop);
 }
 
 }  // namespace

@@ -2,8 +2,9 @@
 //
 // Frames in both directions: four bytes of payload length (little endian), one byte of kind, the
 // payload. The client sends kArguments, then kInput as often as it needs, then kRun; the daemon
-// answers with kOut and kError in the order of writing and ends with kExit. One command a
-// connection.
+// answers with kOut and kError in the order of writing and ends with kExit. Meanwhile the client
+// may send kStop once; a command that has no ending of its own then ends without kExit. One command
+// a connection.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@ enum class FrameKind : uint8_t {
   kOut = 4,        // for standard output
   kError = 5,      // for standard error
   kExit = 6,       // one byte: the exit status
+  kStop = 7,       // empty: the user wants the command to end
 };
 
 inline constexpr size_t kFrameHeader = 5;

@@ -159,10 +159,11 @@ class VisitAll final : public pipeline::WorkerCommand {
   explicit VisitAll(std::string* text) : text_(text) {}
   bool Step(pipeline::Pipeline& pipeline, net::Time now) override {
     return pipeline.tracker().Visit(now, 4096, &cursor_, [&](ctrack::Connection& connection) {
-      ConnectionCopy copy;
-      copy.connection = connection;
-      copy.now = now;
-      *text_ += PrintConnection(copy, ConntrackFormat{}, static_cast<int64_t>(now / net::kSecond));
+      // A capture's clock is the time of day.
+      ConntrackOccasion occasion;
+      occasion.wall_nanoseconds = static_cast<int64_t>(now);
+      AppendConnection(CopyOf(connection, now), ConntrackFormat{}, occasion, text_);
+      *text_ += '\n';
     });
   }
 

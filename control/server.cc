@@ -64,6 +64,8 @@ class Server::Session : public std::enable_shared_from_this<Session> {
 
   // Has all that it will get, and only keeps the connection.
   bool done() const { return answered_ && !writing_ && outbox_.empty(); }
+  // Its command has nothing to say at the moment, and will have.
+  bool waiting() const { return waiting_; }
   Clock::time_point last_progress() const { return last_progress_; }
 
   void Finish() {
@@ -91,19 +93,23 @@ class Server::Session : public std::enable_shared_from_this<Session> {
     // After the answer's end, or a refusal, what still comes is of no interest.
     if (!answered_) {
       decoder_.Feed({input_.data(), size});
-      while (!answered_) {
+      while (!answered_ && !closed_) {
         auto frame = decoder_.Next();
         if (!frame) break;
         OnFrame(std::move(*frame));
       }
-      if (decoder_.broken() && !answered_) Refuse("malformed request");
+      if (decoder_.broken() && !answered_ && !closed_) Refuse("malformed request");
     }
     if (!closed_) Read();
   }
 
   void OnFrame(Frame frame) {
     if (running_) {
-      Refuse("a request came while a command runs");
+      if (frame.kind == FrameKind::kStop) {
+        StopCommand();
+      } else {
+        Refuse("a request came while a command runs");
+      }
       return;
     }
     switch (frame.kind) {
@@ -152,6 +158,10 @@ class Server::Session : public std::enable_shared_from_this<Session> {
     running_ = true;
     io_.out = [this](std::string_view text) { return Put(FrameKind::kOut, text); };
     io_.error = [this](std::string_view text) { return Put(FrameKind::kError, text); };
+    io_.client = ClientProcess();
+    io_.wake = [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->Wake();
+    };
     command_ = shared_->starter(io_);
     Continue();
   }
@@ -170,11 +180,35 @@ class Server::Session : public std::enable_shared_from_this<Session> {
       ReleaseInput();
       PutExit(*status);
     }
-    if (outbox_.empty()) {
+    if (outbox_.empty() && command_ && command_->Waits()) {
+      waiting_ = true;
+    } else if (outbox_.empty()) {
       asio::post(*shared_->context, [self = shared_from_this()] { self->AfterWrite(); });
     } else {
       Write();
     }
+  }
+
+  void Wake() {
+    if (!std::exchange(waiting_, false)) return;
+    asio::post(*shared_->context, [self = shared_from_this()] { self->AfterWrite(); });
+  }
+
+  void StopCommand() {
+    if (command_ && command_->Stop()) {
+      Wake();
+    } else {
+      Finish();
+    }
+  }
+
+  // 1 where it can't be known, as in another namespace of processes.
+  uint32_t ClientProcess() {
+    ucred peer{};
+    socklen_t size = sizeof(peer);
+    const int fd = socket_.native_handle();
+    const bool known = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid > 0;
+    return known ? static_cast<uint32_t>(peer.pid) : 1;
   }
 
   void PutExit(int status) {
@@ -236,6 +270,7 @@ class Server::Session : public std::enable_shared_from_this<Session> {
   bool answered_ = false;  // the exit status is in the outbox or gone
   bool writing_ = false;
   bool closed_ = false;
+  bool waiting_ = false;  // for Wake()
   bool surplus_ = false;  // one too many: closed as soon as it has been told
 };
 
@@ -246,6 +281,8 @@ bool Server::Shared::MakeRoom() {
       session->Finish();
       return true;
     }
+    // Commands that wait are fewer than there may be sessions (ConntrackHub).
+    if (session->waiting()) continue;
     if (oldest == nullptr || session->last_progress() < oldest->last_progress()) oldest = session;
   }
   if (oldest == nullptr || Clock::now() - oldest->last_progress() < kIdle) return false;

@@ -29,7 +29,7 @@ void WorkerEvents::OnLog(const pipeline::LogRecord& record) {
 void WorkerEvents::OnConnection(const pipeline::ConnRecord& record) {
   ConnSlot slot;
   std::memcpy(&slot, &record, sizeof(slot));
-  if (!connections_->Push(slot)) lost_.Add(1);
+  if (!connections_->Push(slot)) connections_lost_.Add(1);
 }
 
 void WorkerEvents::OnTrouble(net::DropReason reason, net::Time now) {

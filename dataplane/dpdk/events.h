@@ -43,7 +43,8 @@ class WorkerEvents : public pipeline::EventSink {
 
   // Hands out at most `budget` events of each kind; how many there were.
   size_t Drain(const EventHandlers& handlers, size_t budget);
-  uint64_t lost() const { return lost_.Get(); }
+  uint64_t lost() const { return lost_.Get() + connections_lost_.Get(); }
+  uint64_t connections_lost() const { return connections_lost_.Get(); }
   void AddTroubles(std::array<Trouble, net::kDropReasonCount>* sum) const;
 
  private:
@@ -59,7 +60,8 @@ class WorkerEvents : public pipeline::EventSink {
   const std::atomic<bool>* wants_connections_;
   std::unique_ptr<Ring<pipeline::LogRecord>> logs_;
   std::unique_ptr<Ring<ConnSlot>> connections_;
-  Counter lost_;
+  Counter lost_;  // LOG records
+  Counter connections_lost_;
   struct Count {
     Counter count;
     Counter last;

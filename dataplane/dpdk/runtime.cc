@@ -270,6 +270,12 @@ size_t Runtime::DrainEvents(const EventHandlers& handlers) {
   return drained;
 }
 
+uint64_t Runtime::ConnectionEventsLost() const {
+  uint64_t lost = 0;
+  for (const auto& worker : workers_) lost += worker->events().connections_lost();
+  return lost;
+}
+
 std::vector<Trouble> Runtime::Troubles() const {
   std::array<Trouble, net::kDropReasonCount> sum{};
   for (const auto& worker : workers_) worker->events().AddTroubles(&sum);

@@ -51,6 +51,8 @@ class Runtime : public pipeline::Dataplane {
   size_t DrainEvents(const EventHandlers& handlers);
   // Only then OnConnection events are made.
   void SetWantsConnections(bool wants) { wants_connections_.store(wants); }
+  // Connection events that found no room since the start.
+  uint64_t ConnectionEventsLost() const;
   // Every reason that has happened at all.
   std::vector<Trouble> Troubles() const;
 

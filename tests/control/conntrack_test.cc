@@ -66,7 +66,8 @@ ConnectionCopy Ping() {
 }
 ConnectionCopy Redirected() {
   return Make(Family::kIpv4, net::kProtoUdp, {"192.0.2.3", "198.51.100.2", 53, 53},
-              {"192.168.1.5", "192.0.2.3", 53, 53}, ctrack::kSeenReply | ctrack::kDstNat, 29);
+              {"192.168.1.5", "192.0.2.3", 53, 53},
+              ctrack::kSeenReply | ctrack::kDstNat | ctrack::kDstNatDone, 29);
 }
 ConnectionCopy Ospf() {
   return Make(Family::kIpv4, 89, {"192.0.2.9", "198.51.100.2", 0, 0},
@@ -79,6 +80,13 @@ ConnectionCopy Ping6() {
 ConnectionCopy Gre() {
   return Make(Family::kIpv4, net::kProtoGre, {"192.0.2.1", "198.51.100.2", 7, 9},
               {"198.51.100.2", "192.0.2.1", 9, 7}, 0, 27);
+}
+
+std::string Print(const ConnectionCopy& copy, const ConntrackFormat& format = {},
+                  const ConntrackOccasion& occasion = {}) {
+  std::string text;
+  AppendConnection(copy, format, occasion, &text);
+  return text;
 }
 
 struct LineRow {
@@ -114,17 +122,17 @@ const LineRow kLines[] = {
 
 TEST(ConntrackPrinter, PlainLines) {
   for (const LineRow& row : kLines) {
-    EXPECT_EQ(PrintConnection(row.make(), {}, 0), std::string(row.plain) + "\n");
+    EXPECT_EQ(Print(row.make()), row.plain);
   }
 }
 
 TEST(ConntrackPrinter, Extended) {
   ConntrackFormat format;
   format.extended = format.id = true;
-  EXPECT_TRUE(PrintConnection(Ping6(), format, 0).starts_with("ipv6     10 icmpv6   58 27 src="));
-  const std::string line = PrintConnection(Established(), format, 0);
+  EXPECT_TRUE(Print(Ping6(), format).starts_with("ipv6     10 icmpv6   58 27 src="));
+  const std::string line = Print(Established(), format);
   EXPECT_TRUE(line.starts_with("ipv4     2 tcp      6 431999 ESTABLISHED src="));
-  EXPECT_TRUE(line.ends_with(" mark=0 use=1 id=1258263207\n"));
+  EXPECT_TRUE(line.ends_with(" mark=0 use=1 id=1258263207"));
 }
 
 TEST(ConntrackPrinter, AccountingAndTimestamps) {
@@ -138,47 +146,49 @@ TEST(ConntrackPrinter, AccountingAndTimestamps) {
   setenv("TZ", "UTC", 1);
   tzset();
   // 1795251814: Sat Nov 21 09:03:34 UTC 2026.
-  EXPECT_EQ(PrintConnection(copy, format, 1795251814),
+  ConntrackOccasion occasion;
+  occasion.wall_nanoseconds = 1795251814'000'000'000;
+  EXPECT_EQ(Print(copy, format, occasion),
             "gre      47 27 src=192.0.2.1 dst=198.51.100.2 srckey=0x7 dstkey=0x9 packets=3 "
             "bytes=300 [UNREPLIED] src=198.51.100.2 dst=192.0.2.1 srckey=0x9 dstkey=0x7 packets=2 "
-            "bytes=200 mark=0 delta-time=2 [start=Sat Nov 21 09:03:32 2026] use=1\n");
+            "bytes=200 mark=0 delta-time=2 [start=Sat Nov 21 09:03:32 2026] use=1");
 }
 
 TEST(ConntrackPrinter, Xml) {
   ConntrackFormat format;
-  format.kind = ConntrackFormat::Kind::kXml;
+  format.xml = true;
   EXPECT_EQ(
-      PrintConnection(Established(), format, 0),
+      Print(Established(), format),
       "<flow><meta direction=\"original\"><layer3 protonum=\"2\" protoname=\"ipv4\"><src>192.0.2.1"
       "</src><dst>198.51.100.2</dst></layer3><layer4 protonum=\"6\" protoname=\"tcp\"><sport>1234"
       "</sport><dport>80</dport></layer4></meta><meta direction=\"reply\"><layer3 protonum=\"2\" "
       "protoname=\"ipv4\"><src>198.51.100.2</src><dst>192.0.2.1</dst></layer3><layer4 "
       "protonum=\"6\" protoname=\"tcp\"><sport>80</sport><dport>1234</dport></layer4></meta><meta "
       "direction=\"independent\"><state>ESTABLISHED</state><timeout>431999</timeout><mark>0</mark>"
-      "<use>1</use><id>1258263207</id><assured/></meta></flow>\n");
+      "<use>1</use><id>1258263207</id><assured/></meta></flow>");
 }
 
 TEST(ConntrackPrinter, Save) {
   ConntrackFormat format;
-  format.kind = ConntrackFormat::Kind::kSave;
-  EXPECT_EQ(PrintConnection(Established(), format, 0),
+  format.save = true;
+  EXPECT_EQ(Print(Established(), format),
             "-A -t 431999 -u SEEN_REPLY,ASSURED -s 192.0.2.1 -d 198.51.100.2 -r 198.51.100.2 -q "
             "192.0.2.1 -p tcp --sport 1234 --dport 80 --reply-port-src 80 --reply-port-dst 1234 "
-            "--state ESTABLISHED\n");
-  EXPECT_EQ(PrintConnection(Ping(), format, 0),
+            "--state ESTABLISHED");
+  EXPECT_EQ(Print(Ping(), format),
             "-A -t 29 -u UNSET -s 192.0.2.1 -d 198.51.100.2 -r 198.51.100.2 -q 192.0.2.1 -p icmp "
-            "--icmp-type 8 --icmp-code 0 --icmp-id 77\n");
-  EXPECT_EQ(PrintConnection(Redirected(), format, 0),
+            "--icmp-type 8 --icmp-code 0 --icmp-id 77");
+  EXPECT_EQ(Print(Redirected(), format),
             "-A -t 29 -u SEEN_REPLY -s 192.0.2.3 -d 198.51.100.2 -g 192.168.1.5 -q 192.0.2.3 -p "
-            "udp --sport 53 --dport 53 --reply-port-src 53 --reply-port-dst 53\n");
-  EXPECT_EQ(PrintConnection(Ospf(), format, 0),
-            "-A -t 599 -u UNSET -s 192.0.2.9 -d 198.51.100.2 -r 198.51.100.2 -q 192.0.2.9 -p 89\n");
+            "udp --sport 53 --dport 53 --reply-port-src 53 --reply-port-dst 53");
+  EXPECT_EQ(Print(Ospf(), format),
+            "-A -t 599 -u UNSET -s 192.0.2.9 -d 198.51.100.2 -r 198.51.100.2 -q 192.0.2.9 -p 89");
 }
 
 TEST(ConntrackPrinter, AnExpiredTimeoutIsZero) {
   ConnectionCopy copy = Marked();
   copy.connection.expires = kNow - 1;
-  EXPECT_TRUE(PrintConnection(copy, {}, 0).starts_with("udp      17 0 src="));
+  EXPECT_TRUE(Print(copy).starts_with("udp      17 0 src="));
 }
 
 // Which of the eight connections above a command line shows, in their order.
@@ -231,7 +241,7 @@ TEST(ConntrackFilter, ShowsWhatConntrackShows) {
     ASSERT_TRUE(ParseConntrackOptions(row.arguments, &options, &error)) << error.message;
     std::string shown;
     for (const auto& [name, copy] : all) {
-      if (options.filter.Matches(copy.connection)) shown += name;
+      if (options.filter.Matches(copy.connection, kNow)) shown += name;
     }
     EXPECT_EQ(shown, row.shown) << ::testing::PrintToString(row.arguments);
   }
@@ -240,35 +250,144 @@ TEST(ConntrackFilter, ShowsWhatConntrackShows) {
 struct OptionErrorRow {
   std::vector<std::string> arguments;
   const char* message;
+  int status = 2;
 };
 
 TEST(ConntrackOptions, ComplainsInTheOriginalsWords) {
   const OptionErrorRow rows[] = {
       {{"-L", "--zork"}, "unknown option `--zork'"},
+      {{"-L", "--zork=5"}, "unknown option `--zork=5'"},
       {{"-Z"}, "unknown option `-Z'"},
       {{"-L", "-p", "foo"}, "`foo' unsupported protocol"},
       {{"-L", "-f", "foo"}, "`foo' unsupported protocol"},
       {{"-L", "-s", "xx"}, "Invalid IP address `xx'"},
+      {{"-L", "-s", "192.0.2.1/33"}, "Invalid netmask"},
+      {{"-L", "-r", "192.0.2.1/24"}, "CIDR notation unavailable for `--reply-src'"},
+      {{"-L", "-n", "[::1"}, "No closing ']' around IPv6 address"},
+      {{"-L", "-n", "[]:5"}, "No IPv6 address specified"},
+      {{"-L", "-n", "192.0.2.1:"}, "No port specified after `:'"},
+      {{"-L", "-n", "192.0.2.1:70000"}, "Invalid port `70000'"},
+      {{"-L", "-j", "-n"}, "cannot specify `--src-nat' or `--dst-nat' with `--any-nat'"},
       {{"-L", "--dport", "80"}, "unknown option `--dport'"},
       {{"-L", "-p", "tcp", "--icmp-type", "8"}, "unknown option `--icmp-type'"},
       {{"-L", "-p", "tcp", "--state", "FOO"}, "unknown TCP state `FOO'"},
       {{"-L", "-p", "tcp", "-o", "foo"}, "Bad parameter `foo'"},
+      {{"-L", "-o", "id,,xml"}, "Bad parameter `,xml'"},
+      {{"-L", "-o", "save,id"},
+       "cannot combine save output with any other output type, use -o save only",
+       1},
       {{"-L", "-u", "FOO"}, "Bad parameter `FOO'"},
+      {{"-L", "-u", "ASSURED,FOO"}, "Bad parameter `FOO'"},
       {{"-C", "foo"}, "unknown type `foo'"},
       {{"-L", "foo"}, "unknown type `foo'"},
+      {{"-C", "dying"}, "Can't do that command with tables `dying' and `unconfirmed'"},
+      {{"-U", "expect"}, "Can't do --update on expectations"},
       {{"-L", "-C"}, "Invalid commands combination"},
       {{"-L", "-s", "192.0.2.1", "-f", "ipv6"}, "mismatched address family"},
+      {{"-L", "--mask-src", "255.0.0.0"}, "Can't use --mask-src without --src"},
+      {{"-L", "-z", "-p", "tcp"}, "Can't use -z with filtering parameters"},
       {{"-C", "-p", "tcp"}, "Illegal option `--protonum' with this command"},
       {{"-L", "-t", "5"}, "Illegal option `--timeout' with this command"},
+      {{"-F", "-o", "id"}, "Illegal option `--output' with this command"},
       {{"-L", "-o"}, "option `-o' requires an argument"},
+      {{"-I"}, "You need to supply the `--protonum' option for this command"},
+      {{"-I", "-p", "tcp", "-t", "5", "-s", "192.0.2.1"},
+       "you have to specify `--src' and `--dst'"},
+      {{"-I", "-p", "tcp", "-t", "5", "-r", "192.0.2.1"},
+       "you have to specify `--reply-src' and `--reply-dst'"},
+      {{"-I", "-p", "tcp", "-t", "5", "-s", "192.0.2.1", "-d", "192.0.2.2"},
+       "You need to supply the `--state' option for this command"},
+      {{"-G", "-p", "udp", "-s", "192.0.2.1", "-d", "192.0.2.2", "--sport", "5"},
+       "you have to specify `--sport' and `--dport'"},
+      {{"-I", "-p", "gre", "-t", "5", "-s", "192.0.2.1", "-d", "192.0.2.2", "--reply-key-src", "5"},
+       "you have to specify `--reply-src-key' and `--reply-dst-key'"},
+      {{"-L", "-l", "web"}, "unknown label 'web'"},
   };
   for (const OptionErrorRow& row : rows) {
     ConntrackOptions options;
     ConntrackError error;
     EXPECT_FALSE(ParseConntrackOptions(row.arguments, &options, &error)) << row.message;
     EXPECT_EQ(error.message, row.message);
-    EXPECT_EQ(error.status, 2);
+    EXPECT_EQ(error.status, row.status);
+    EXPECT_EQ(error.hint, row.status == 2);
   }
+}
+
+TEST(ConntrackOptions, WarnsAndGoesOn) {
+  ConntrackOptions options;
+  ConntrackError error;
+  ASSERT_TRUE(ParseConntrackOptions({"-L", "-a", "x", "-o", "s", "operand"}, &options, &error));
+  EXPECT_EQ(options.warnings,
+            (std::vector<std::string>{"WARNING: ignoring -a, deprecated option.\n",
+                                      "WARNING: ignoring SRC_NAT, use --src-nat instead\n"}));
+}
+
+// What -U would make of a connection; empty: nothing.
+TEST(ConntrackFilter, UpdatesOnlyWhatIsDifferent) {
+  struct Row {
+    std::vector<std::string> arguments;
+    bool changes;
+  };
+  const Row rows[] = {
+      {{"-U", "-m", "0"}, false},
+      {{"-U", "-m", "5"}, true},
+      {{"-U", "-u", "ASSURED"}, false},
+      {{"-U", "-u", "FIXED_TIMEOUT"}, true},
+      {{"-U", "-t", "431999"}, false},
+      {{"-U", "-t", "5"}, true},
+      {{"-U", "-p", "tcp", "--state", "ESTABLISHED"}, false},
+      {{"-U", "-p", "tcp", "--state", "CLOSE"}, true},
+      {{"-U"}, false},
+  };
+  const ConnectionCopy copy = Established();
+  for (const Row& row : rows) {
+    ConntrackOptions options;
+    ConntrackError error;
+    ASSERT_TRUE(ParseConntrackOptions(row.arguments, &options, &error)) << error.message;
+    EXPECT_TRUE(options.filter.MatchesForUpdate(copy.connection));
+    EXPECT_EQ(options.filter.Update(copy.connection, kNow).has_value(), row.changes)
+        << ::testing::PrintToString(row.arguments);
+  }
+}
+
+struct EventRow {
+  ConntrackMessage message;
+  uint32_t changes;
+  bool by_operator;
+  const char* line;
+};
+
+// As the kernel tells of the same life.
+TEST(ConntrackPrinter, Events) {
+  const EventRow rows[] = {
+      {ConntrackMessage::kNew, 0, false,
+       "    [NEW] tcp      6 119 SYN_SENT src=192.0.2.1 dst=198.51.100.2 sport=1235 dport=80 "
+       "[UNREPLIED] src=198.51.100.2 dst=192.0.2.1 sport=80 dport=1235"},
+      {ConntrackMessage::kNew, 0, true,
+       "    [NEW] tcp      6 119 SYN_SENT src=192.0.2.1 dst=198.51.100.2 sport=1235 dport=80 "
+       "[UNREPLIED] src=198.51.100.2 dst=192.0.2.1 sport=80 dport=1235 mark=0"},
+      {ConntrackMessage::kUpdate, ctrack::kChangeProtoInfo, false,
+       " [UPDATE] tcp      6 119 SYN_SENT src=192.0.2.1 dst=198.51.100.2 sport=1235 dport=80 "
+       "[UNREPLIED] src=198.51.100.2 dst=192.0.2.1 sport=80 dport=1235"},
+      {ConntrackMessage::kUpdate, ctrack::kChangeMark, false,
+       " [UPDATE] tcp      6 119 src=192.0.2.1 dst=198.51.100.2 sport=1235 dport=80 [UNREPLIED] "
+       "src=198.51.100.2 dst=192.0.2.1 sport=80 dport=1235 mark=0"},
+      {ConntrackMessage::kDestroy, 0, false,
+       "[DESTROY] tcp      6 119 SYN_SENT src=192.0.2.1 dst=198.51.100.2 sport=1235 dport=80 "
+       "[UNREPLIED] src=198.51.100.2 dst=192.0.2.1 sport=80 dport=1235"},
+  };
+  for (const EventRow& row : rows) {
+    ConntrackOccasion occasion;
+    occasion.message = row.message;
+    occasion.changes = row.changes;
+    occasion.by_operator = row.by_operator;
+    EXPECT_EQ(Print(SynSent(), {}, occasion), row.line);
+  }
+  ConnectionCopy expired = SynSent();
+  expired.connection.expires = kNow;
+  ConntrackOccasion occasion;
+  occasion.message = ConntrackMessage::kDestroy;
+  EXPECT_TRUE(Print(expired, {}, occasion).starts_with("[DESTROY] tcp      6 SYN_SENT src="));
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ struct MalformedRow {
 TEST(Protocol, MalformedStreamsBreakAndStayBroken) {
   const MalformedRow rows[] = {
       {"kind 0", std::string("\1\0\0\0\0x", 6)},
-      {"kind 7", std::string("\1\0\0\0\7x", 6)},
+      {"kind 8", std::string("\1\0\0\0\10x", 6)},
       {"payload too long", std::string("\1\0\x10\0\1", 5)},
       {"longest length", std::string("\xff\xff\xff\xff\2", 5)},
       {"text", "GET / HTTP/1.1\r\n\r\n"},

@@ -1,5 +1,7 @@
 #include "control/conntrack_filter.h"
 
+#include <arpa/inet.h>
+
 #include "dataplane/net/wire.h"
 
 namespace postern::control {
@@ -108,7 +110,8 @@ bool TupleFilter::Matches(const Tuple& tuple) const {
 bool ConntrackFilter::Matches(const Connection& c, net::Time now) const {
   if (!MatchesTuples(c) || !MatchesNat(c)) return false;
   if (!Same(id, c.id) || !Same(timeout, SecondsLeft(c, now))) return false;
-  if (!Same(state, c.protocol.tcp.state)) return false;  // only given with -p tcp
+  // Only given with -p of their protocol.
+  if (!Same(state, c.protocol.tcp.state) || !Same(sctp_state, c.protocol.sctp.state)) return false;
   if (status) {
     if ((c.status & *status) != *status) return false;
     if ((c.status & status_mask) != (*status & status_mask)) return false;
@@ -189,6 +192,11 @@ std::optional<ctrack::ConnectionRequest> ConntrackFilter::Insertion() const {
   request.status = status;
   request.mark = mark;
   if (forth->protocol == net::kProtoTcp) request.tcp_state = state;
+  if (forth->protocol == net::kProtoSctp && sctp_state) {
+    request.sctp.emplace();
+    request.sctp->state = *sctp_state;
+    request.sctp->tag = {htonl(original_tag), htonl(reply_tag)};
+  }
   return request;
 }
 

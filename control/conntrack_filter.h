@@ -37,6 +37,8 @@ struct ConntrackFilter {
   std::optional<uint8_t> icmp_type, icmp_code;
   std::optional<uint16_t> icmp_id;
   std::optional<ctrack::TcpState> state;
+  std::optional<ctrack::SctpState> sctp_state;
+  uint32_t original_tag = 0, reply_tag = 0;  // SCTP's, of a new connection
   // -u: bits that must be set, and those of `status_mask` that must be as in `status`.
   std::optional<uint32_t> status;
   uint32_t status_mask = 0;

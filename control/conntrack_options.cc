@@ -279,11 +279,17 @@ class Parser {
         filter_.icmp_id = Number<uint16_t>(value, base);
         return true;
       case kStateCode:
-        return Check(ParseConntrackState(*filter_.protocol, value, &filter_.state));
+        return Check(ParseConntrackState(*filter_.protocol, value, &filter_));
       case kRole:
         return Check(ParseDccpRole(value));
+      case kOriginalTag:
+        filter_.original_tag = Number<uint32_t>(value, base);
+        return true;
+      case kReplyTag:
+        filter_.reply_tag = Number<uint32_t>(value, base);
+        return true;
       default:
-        return true;  // an expectation's ports, SCTP's tags
+        return true;  // an expectation's ports
     }
   }
 

@@ -1,5 +1,6 @@
 #include "control/conntrack_printer.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -38,7 +39,7 @@ void PutTuple(const ConnectionCopy& copy, Direction direction, bool counters, st
     Put(to, "type={} code={} id={} ", t.IcmpType(), t.IcmpCode(), t.source_key);
   } else if (t.protocol == net::kProtoGre) {
     Put(to, "srckey={:#x} dstkey={:#x} ", t.source_key, t.destination_key);
-  } else if (ShowsPorts(t.protocol)) {
+  } else if (ConntrackShowsPorts(t.protocol)) {
     Put(to, "sport={} dport={} ", t.source_key, t.destination_key);
   }
   if (!counters) return;
@@ -82,7 +83,7 @@ void AppendPlain(const ConnectionCopy& copy, const ConntrackFormat& format,
   }
   Put(to, "{:<8} {} ", ConntrackProtocolName(original.protocol), original.protocol);
   if (parts.timeout) Put(to, "{} ", parts.seconds_left);
-  if (parts.state) Put(to, "{} ", StateName(c));
+  if (parts.state) Put(to, "{} ", ConntrackStateName(c));
   PutTuple(copy, Direction::kOriginal, parts.counters, to);
   if (!c.Has(ctrack::kSeenReply)) *to += "[UNREPLIED] ";
   PutTuple(copy, Direction::kReply, parts.counters, to);
@@ -146,7 +147,7 @@ void AppendSave(const ConnectionCopy& copy, const ConntrackOccasion& occasion, s
     Put(to, " --sport {} --dport {} --reply-port-src {} --reply-port-dst {}", o.source_key,
         o.destination_key, r.source_key, r.destination_key);
   }
-  if (parts.state) Put(to, " --state {}", StateName(c));
+  if (parts.state) Put(to, " --state {}", ConntrackStateName(c));
   if (parts.state && o.protocol == net::kProtoSctp) {
     const ctrack::SctpTracking& sctp = c.protocol.sctp;
     Put(to, " --orig-vtag {} --reply-vtag {}", ntohl(sctp.tag[0]), ntohl(sctp.tag[1]));
@@ -154,6 +155,21 @@ void AppendSave(const ConnectionCopy& copy, const ConntrackOccasion& occasion, s
 }
 
 }  // namespace
+
+std::string_view ConntrackStateName(const ctrack::Connection& c) {
+  switch (c.original().protocol) {
+    case net::kProtoTcp:
+      return ToString(c.protocol.tcp.state);
+    case net::kProtoSctp:
+      return ToString(c.protocol.sctp.state);
+    default:
+      return "";
+  }
+}
+
+bool ConntrackShowsPorts(uint8_t protocol) {
+  return net::HasPorts(protocol) || protocol == net::kProtoDccp;
+}
 
 // ctnetlink_conntrack_event: an event tells only what it is about.
 ConntrackParts::ConntrackParts(const ConnectionCopy& copy, const ConntrackOccasion& occasion) {
@@ -163,9 +179,8 @@ ConntrackParts::ConntrackParts(const ConnectionCopy& copy, const ConntrackOccasi
   const bool destroy = occasion.message == Message::kDestroy;
   seconds_left = c.expires > copy.now ? (c.expires - copy.now) / net::kSecond : 0;
   timeout = !destroy || seconds_left != 0;
-  state =
-      c.original().protocol == net::kProtoTcp &&
-      (occasion.message != Message::kUpdate || (occasion.changes & ctrack::kChangeProtoInfo) != 0);
+  state = !ConntrackStateName(c).empty() && (occasion.message != Message::kUpdate ||
+                                             (occasion.changes & ctrack::kChangeProtoInfo) != 0);
   counters = copy.counted && (entry || destroy);
   mark = entry || c.mark != 0 || (occasion.changes & ctrack::kChangeMark) != 0 ||
          (occasion.by_operator && occasion.message == Message::kNew);

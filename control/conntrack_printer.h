@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "control/conntrack_grammar.h"
 #include "ctrack/connection.h"
@@ -63,6 +64,10 @@ struct ConntrackParts {
   uint64_t seconds_left;
   int64_t start_nanoseconds, stop_nanoseconds;  // since 1970; `stop` is now while it lives
 };
+// Empty where the protocol has no states.
+std::string_view ConntrackStateName(const ctrack::Connection& connection);
+// DCCP's are shown, too: the kernel, which doesn't track it, gives 0.
+bool ConntrackShowsPorts(uint8_t protocol);
 void AppendXml(const ConnectionCopy& copy, const ConntrackFormat& format,
                const ConntrackOccasion& occasion, std::string* to);
 

@@ -92,15 +92,20 @@ constexpr auto kOutputs = std::to_array<Keyword>({{"xml", kXml},
                                                   {"userspace", 0},
                                                   {"save", kSave}});
 
-constexpr auto kSctpStates = std::to_array<std::string_view>(
-    {"NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT",
-     "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT"});
 constexpr auto kDccpStates =
     std::to_array<std::string_view>({"NONE", "REQUEST", "RESPOND", "PARTOPEN", "OPEN", "CLOSEREQ",
                                      "CLOSING", "TIMEWAIT", "IGNORE", "INVALID"});
 
 bool Named(std::span<const std::string_view> names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+template <typename State>
+std::optional<State> StateNamed(std::string_view name) {
+  for (size_t i = 0; i < static_cast<size_t>(State::kCount); ++i) {
+    if (ToString(static_cast<State>(i)) == name) return static_cast<State>(i);
+  }
+  return std::nullopt;
 }
 
 bool IsPort(const std::string& text) {
@@ -254,10 +259,10 @@ ValueError ParseConntrackOutput(const std::string& text, ConntrackFormat* format
   return error;
 }
 
-ValueError ParseConntrackState(uint8_t protocol, const std::string& text,
-                               std::optional<ctrack::TcpState>* state) {
+ValueError ParseConntrackState(uint8_t protocol, const std::string& text, ConntrackFilter* filter) {
   if (protocol == net::kProtoSctp) {
-    if (Named(kSctpStates, text)) return std::nullopt;
+    filter->sctp_state = StateNamed<ctrack::SctpState>(text);
+    if (filter->sctp_state) return std::nullopt;
     return fmt::format("unknown SCTP state `{}'", text);
   }
   if (protocol == net::kProtoDccp) {
@@ -265,13 +270,8 @@ ValueError ParseConntrackState(uint8_t protocol, const std::string& text,
     return fmt::format("Unknown DCCP state `{}'", text);
   }
   // What old kernels called LISTEN is now SYN_SENT2.
-  const std::string_view wanted = text == "LISTEN" ? "SYN_SENT2" : std::string_view(text);
-  for (size_t i = 0; i < static_cast<size_t>(ctrack::TcpState::kCount); ++i) {
-    const auto candidate = static_cast<ctrack::TcpState>(i);
-    if (ToString(candidate) != wanted) continue;
-    *state = candidate;
-    return std::nullopt;
-  }
+  filter->state = StateNamed<ctrack::TcpState>(text == "LISTEN" ? "SYN_SENT2" : text);
+  if (filter->state) return std::nullopt;
   return fmt::format("unknown TCP state `{}'", text);
 }
 

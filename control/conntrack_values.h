@@ -47,10 +47,8 @@ ValueError ParseConntrackEvents(const std::string& text, uint8_t* events,
 ValueError ParseConntrackOutput(const std::string& text, ConntrackFormat* format,
                                 std::vector<std::string>* warnings);
 
-// --state of `protocol`. SCTP's and DCCP's are known by name, but Postern's connections of these
-// protocols have none.
-ValueError ParseConntrackState(uint8_t protocol, const std::string& text,
-                               std::optional<ctrack::TcpState>* state);
+// --state of TCP, SCTP or DCCP; the last one's are known by name, but connections have none.
+ValueError ParseConntrackState(uint8_t protocol, const std::string& text, ConntrackFilter* filter);
 ValueError ParseDccpRole(const std::string& text);
 
 }  // namespace postern::control

@@ -33,7 +33,7 @@ void PutTuple(const ConnectionCopy& copy, Direction direction, bool counters, st
       net::ToString(t.family, t.destination), t.protocol, ConntrackProtocolName(t.protocol));
   if (t.protocol == net::kProtoGre) {
     Put(to, "<srckey>{:#x}</srckey><dstkey>{:#x}</dstkey>", t.source_key, t.destination_key);
-  } else if (net::HasPorts(t.protocol)) {
+  } else if (ConntrackShowsPorts(t.protocol)) {
     Put(to, "<sport>{}</sport><dport>{}</dport>", t.source_key, t.destination_key);
   }
   *to += "</layer4>";
@@ -70,6 +70,12 @@ void PutWhen(int64_t nanoseconds, std::string* to) {
       1900 + local.tm_year);
 }
 
+// The original has only TCP's names here, and gives SCTP's states those of the same number.
+std::string_view StateName(const Connection& c) {
+  if (c.original().protocol != net::kProtoSctp) return ConntrackStateName(c);
+  return ToString(static_cast<ctrack::TcpState>(c.protocol.sctp.state));
+}
+
 const char* Opening(ConntrackMessage message) {
   switch (message) {
     case ConntrackMessage::kNew:
@@ -94,7 +100,7 @@ void AppendXml(const ConnectionCopy& copy, const ConntrackFormat& format,
   PutTuple(copy, Direction::kOriginal, parts.counters, to);
   PutTuple(copy, Direction::kReply, parts.counters, to);
   *to += "<meta direction=\"independent\">";
-  if (parts.state) Put(to, "<state>{}</state>", ToString(c.protocol.tcp.state));
+  if (parts.state) Put(to, "<state>{}</state>", StateName(c));
   if (parts.timeout) Put(to, "<timeout>{}</timeout>", parts.seconds_left);
   if (parts.mark) Put(to, "<mark>{}</mark>", c.mark);
   if (c.original().zone != 0) Put(to, "<zone>{}</zone>", c.original().zone);

@@ -18,6 +18,7 @@ struct ConnectionRequest {
   std::optional<uint32_t> timeout;    // seconds; more than kMostTimeout is kMostTimeout
   std::optional<uint32_t> status;     // bits to have in all; only some may be set, none cleared
   std::optional<TcpState> tcp_state;  // where the protocol is TCP
+  std::optional<SctpTracking> sctp;   // of a new connection, where the protocol is SCTP
   std::optional<uint32_t> mark;
 };
 

@@ -26,6 +26,7 @@ Connection* Tracker::Begin(const ConnectionRequest& request, Time now, RequestOu
   connection->expires = DurationOf(request.timeout.value_or(0));
   connection->mark = request.mark.value_or(0);
   if (request.tcp_state) ChangeTcp(connection, *request.tcp_state);
+  if (request.sctp) connection->protocol.sctp = *request.sctp;
   *outcome = ChangeStatus(connection, request.status.value_or(0));
   if (*outcome == RequestOutcome::kDone) return connection;
   FreeUnconfirmed(connection);

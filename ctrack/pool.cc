@@ -1,7 +1,5 @@
 #include "ctrack/pool.h"
 
-#include <sys/mman.h>
-
 #include <cassert>
 #include <new>
 #include <type_traits>
@@ -13,13 +11,11 @@ static_assert(std::is_trivially_destructible_v<Connection>);
 static_assert(std::is_trivially_destructible_v<Extension>);
 
 ConnectionPool::Memory ConnectionPool::Reserve(size_t bytes) {
-  constexpr size_t kLargePage = size_t{2} << 20;
-  const size_t alignment = bytes >= kLargePage ? kLargePage : 64;
-  const size_t rounded = (bytes / alignment + 1) * alignment;
+  constexpr size_t kAlignment = 64;
+  const size_t rounded = (bytes / kAlignment + 1) * kAlignment;
   // The allocator maps large blocks, so the pages come when they are first touched.
-  void* memory = std::aligned_alloc(alignment, rounded);
+  void* memory = std::aligned_alloc(kAlignment, rounded);
   if (memory == nullptr) throw std::bad_alloc();
-  if (rounded >= kLargePage) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish, no more
   return Memory(memory);
 }
 

@@ -43,6 +43,14 @@ int Replace(const rte_memseg_list* list, void*) {
 
 }  // namespace
 
+std::unique_ptr<void, FreeMemory> ReserveLargePages(size_t bytes) {
+  constexpr size_t kLargePage = size_t{2} << 20;
+  const size_t rounded = (bytes / kLargePage + 1) * kLargePage;
+  std::unique_ptr<void, FreeMemory> memory(std::aligned_alloc(kLargePage, rounded));
+  if (memory != nullptr) madvise(memory.get(), rounded, MADV_HUGEPAGE);  // a wish, no more
+  return memory;
+}
+
 void UseLargePages() { rte_memseg_list_walk(Replace, nullptr); }
 
 }  // namespace postern::dpdk

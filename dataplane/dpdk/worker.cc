@@ -53,7 +53,10 @@ net::Result<std::unique_ptr<Worker>> Worker::Create(const WorkerWorld& world, un
   if (!table) return net::Error{table.error()};
   worker->table_ = std::move(*table);
   try {
-    worker->pool_ = std::make_unique<ctrack::ConnectionPool>(world.conntrack_capacity + kPoolSlack);
+    const uint32_t capacity = world.conntrack_capacity + kPoolSlack;
+    worker->connection_memory_ = ReserveLargePages(capacity * sizeof(ctrack::Connection));
+    worker->pool_ =
+        std::make_unique<ctrack::ConnectionPool>(capacity, worker->connection_memory_.get());
   } catch (const std::bad_alloc&) {
     return net::Error{"no memory for " + std::to_string(world.conntrack_capacity) +
                       " connections; lower nf_conntrack_max"};

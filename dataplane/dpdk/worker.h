@@ -19,6 +19,7 @@
 #include "ctrack/pool.h"
 #include "dataplane/dpdk/clock.h"
 #include "dataplane/dpdk/events.h"
+#include "dataplane/dpdk/large_pages.h"
 #include "dataplane/dpdk/rte_hash_table.h"
 #include "dataplane/dpdk/worker_io.h"
 #include "dataplane/pipeline/dataplane.h"
@@ -95,6 +96,7 @@ class Worker {
   WorkerIo io_;
   std::unique_ptr<WorkerEvents> events_;
   std::unique_ptr<RteHashTable> table_;
+  std::unique_ptr<void, FreeMemory> connection_memory_;
   std::unique_ptr<ctrack::ConnectionPool> pool_;
   std::unique_ptr<pipeline::Pipeline> pipeline_;
 

@@ -206,7 +206,7 @@ void Pipeline::Impl::LookUp() {
   const ctrack::ConnectionTable& table = tracker_.table();
   std::array<ctrack::TableValue, kMaxBurst> values;
   // Some at a time: the connections of the first come while the next are looked up.
-  constexpr size_t kChunk = 16;
+  constexpr size_t kChunk = 32;
   unsigned unknown = 0;
   for (size_t first = 0; first < burst.ipv4_count; first += kChunk) {
     const size_t count = std::min(kChunk, burst.ipv4_count - first);

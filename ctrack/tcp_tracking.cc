@@ -130,7 +130,8 @@ bool AnswersIgnored(const Step& step) {
   const bool syn = connection.Has(kSeenReply) && step.last_event() == TcpEvent::kSyn;
   const bool ack = !connection.Has(kAssured) && step.last_event() == TcpEvent::kAck;
   // The end is noted where a segment was ignored; the SYN that began the connection wasn't.
-  const bool noted = step.segment.Has(net::kTcpAck) || step.tcp.last_end != 0;
+  const bool noted = step.segment.Has(net::kTcpAck) || step.tcp.last_end != 0 ||
+                     step.old_state != TcpState::kSynSent;
   return (syn || ack) && noted && step.segment.ack == step.tcp.last_end;
 }
 

@@ -297,7 +297,8 @@ rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {
   context.packet = f.packet;
   context.ct = &f.ct;
   context.hook = hook;
-  context.in = hook == Hook::kOutput || hook == Hook::kPostrouting ? net::kNoPort : f.in;
+  // POSTROUTING knows where a forwarded packet came in, too (ip_output passes it on).
+  context.in = hook == Hook::kOutput ? net::kNoPort : f.in;
   context.out = hook == Hook::kPrerouting || hook == Hook::kInput ? net::kNoPort : f.out;
   context.now = f.now;
   context.rng = &rng_;

@@ -157,7 +157,7 @@ Appliance::CommandResult Appliance::Conntrack(const std::vector<std::string>& ar
     result.error += text;
     return true;
   };
-  const auto command = control::MakeConntrackCommand(io, engine_.get());
+  const auto command = control::MakeConntrackCommand(io, &engine_->dataplane(), nullptr);
   std::optional<int> status;
   while (!(status = command->Step(io))) {
   }

@@ -69,8 +69,21 @@ class Traffic:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.pings = subprocess.Popen(
             twin.command("inside", "ping", "-i", "0.01", WEB), stdout=subprocess.PIPE, text=True)
-        time.sleep(1)
-        self.connections = self.translations()
+        try:
+            self.connections = self.settled()
+        except BaseException:
+            self.close()
+            raise
+
+    def settled(self):
+        """The translations as soon as both of the download's connections are there."""
+        for _ in range(20):
+            time.sleep(1)
+            try:
+                return self.translations()
+            except Failed:
+                pass
+        return self.translations()
 
     def translations(self):
         """The download's entries, without what changes by itself."""

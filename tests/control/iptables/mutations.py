@@ -1,7 +1,8 @@
 """Lines with mistakes: every option of every match and target that Postern has, with its value wrong,
 missing, given twice, negated, out of place or of the other family. Prints them in rules.txt's form.
 Not among them: `-h`, which Postern answers in its own words; `-E` of a built-in chain, which only the
-nf_tables form of iptables allows; `-c` of ip6tables, whose counters 1.8.9 forgets.
+nf_tables form of iptables allows; `-c` of ip6tables, whose counters 1.8.9 forgets; a port name with a
+blank, which Postern refuses; `-t security`, which it doesn't have (docs/differences.md).
 
 usage: mutations.py [EVERY [FIRST]]      all lines, or only each EVERYth from number FIRST
 """
@@ -62,8 +63,8 @@ WRONG = ["abc", "-1", "65536", "4294967296", "1:", ":", "1,,2", "0x", "''", "1/3
 BASE = {
     "-p": ["tcpp", "256", "-1", "''", "tcp,udp"], "-s": ["192.0.2.0/33", "1.2.3", "''", "2001:db8::/129",
                                                          "192.0.2.1,198.51.100.1", "1.2.3.4/255.0.255.0"],
-    "-d": ["0/0", "300.1.1.1", "/24"], "-i": ["''", "a" * 16, "eth/0", "+", "'eth 0'"],
-    "-o": ["eth+", "a" * 20], "-t": ["nosuch", "''", "security"], "-j": ["''", "NOSUCH", "-x", "a" * 40],
+    "-d": ["0/0", "300.1.1.1", "/24"], "-i": ["''", "a" * 16, "eth/0", "+"],
+    "-o": ["eth+", "a" * 20], "-t": ["nosuch", "''"], "-j": ["''", "NOSUCH", "-x", "a" * 40],
     "-g": ["INPUT", "nosuch"], "-m": ["nosuch", "''"], "-c": ["1", "1 x", "x 1", "1 2"], "-w": ["x"],
 }
 COMMANDS = [

@@ -8,14 +8,14 @@ TYPING is the program `iptables-typing`: iptables' commands without a daemon. FI
 libxt_tcp. Exit status 77 (skipped) where the package can't be had.
 """
 
-import os
 import pathlib
 import shlex
-import subprocess
 import sys
-import tempfile
 
 import source
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "control/iptables"))
+from typed import Typing  # noqa: E402
 
 SKIPPED = 77
 NO_SUCH_FILE = 2
@@ -54,31 +54,8 @@ class Line:
             self.result = fields[4].strip() if len(fields) > 4 else inverse[self.result]
 
 
-class Typing:
-    """The commands, with rules in a folder of their own."""
-
-    def __init__(self, program):
-        self.program = program
-        self.state = tempfile.TemporaryDirectory()
-
-    def reset(self):
-        for name in os.listdir(self.state.name):
-            os.unlink(os.path.join(self.state.name, name))
-
-    def execute(self, words):
-        done = subprocess.run([self.program, *words], capture_output=True, timeout=30,
-                              env=dict(os.environ, LC_ALL="C", IPTABLES_STATE=self.state.name))
-        # A signal, or the program itself saying that its folder is broken.
-        if done.returncode < 0 or done.returncode == 99:
-            raise RuntimeError(f"{shlex.join(words)}: {done.returncode} {done.stderr.decode()}")
-        return done
-
-    def run(self, words):
-        done = self.execute(words)
-        return done.returncode, done.stderr.decode(errors="replace").strip()
-
-    def saved(self, program):
-        return self.execute([program + "-save"]).stdout.decode(errors="replace").splitlines()
+def saved(typing, program):
+    return typing.run([program + "-save"])[1].splitlines()
 
 
 def check(typing, program, table, chain, line):
@@ -88,18 +65,18 @@ def check(typing, program, table, chain, line):
         words = shlex.split(line.rule)
     except ValueError as error:
         return f"unreadable: {error}"
-    status, error = typing.run([program, "-t", table, "-A", chain, *words])
+    status, _, error = typing.run([program, "-t", table, "-A", chain, *words])
     if line.result == "FAIL":
         return None if status else "accepted, must be refused"
     if status:
         return f"refused: {error.splitlines()[0] if error else status}"
-    saved = [rule for rule in typing.saved(program) if rule.startswith("-A ")]
-    found = f"-A {chain} {line.saved}".rstrip() in saved
+    rules = [rule for rule in saved(typing, program) if rule.startswith("-A ")]
+    found = f"-A {chain} {line.saved}".rstrip() in rules
     if found != (line.result == "OK"):
-        return f"saved as {' / '.join(saved)}"
+        return f"saved as {' / '.join(rules)}"
     # What takes it away is what put it there.
-    status, error = typing.run([program, "-t", table, "-D", chain, *words])
-    return f"not deleted: {error}" if status else None
+    status, _, error = typing.run([program, "-t", table, "-D", chain, *words])
+    return f"not deleted: {error.strip()}" if status else None
 
 
 class Count:

@@ -7,35 +7,48 @@ restore programs; "{" and "}" alone on a line hold lines together that build on 
 lines start from nothing.
 """
 import argparse
+import concurrent.futures
+import ctypes
 import difflib
 import os
 import re
 import shlex
 import subprocess
 import sys
-import tempfile
+
+from typed import Typing
 
 PROGRAMS = {"4": "iptables", "6": "ip6tables"}
 # Where the original only says that the kernel said no, Postern gives the reason.
 LEAK = re.compile(r"(RULE|CHAIN)_\w+ failed \(|Temporary failure in name resolution|"
                   r"is incompatible, use 'nft' tool")
+CLONE_NEWNET = 0x40000000
+# More than there are processors: the kernel lets who takes rules away wait.
+PROCESSES = 3 * (os.cpu_count() or 1)
 
 
-class Side:
-    def __init__(self, prefix, environment):
-        self.prefix = prefix
-        self.environment = dict(os.environ, LC_ALL="C", **environment)
+def own_network():
+    """From here on this process, and what it starts, is in a network namespace of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
 
-    def run(self, words, text=None):
-        done = subprocess.run(self.prefix + words, input=text, capture_output=True, text=True,
-                              env=self.environment, timeout=30)
-        output = done.stdout.replace("(nf_tables)", "(postern)")
-        # The kernel's own log has nothing about Postern's rules.
-        error = done.stderr.replace("(nf_tables)", "(postern)").replace(
-            " Run `dmesg' for more information.", "")
-        output = "".join(l for l in output.splitlines(True)
-                         if not l.startswith(("# Generated", "# Completed")))
-        return done.returncode, output, error
+
+def run_original(words, text=None):
+    done = subprocess.run(words, input=text or "", capture_output=True, text=True,
+                          env=dict(os.environ, LC_ALL="C"), timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def plain(answer):
+    """An answer without what is each side's own."""
+    status, output, error = answer
+    output = output.replace("(nf_tables)", "(postern)")
+    # The kernel's own log has nothing about Postern's rules.
+    error = error.replace("(nf_tables)", "(postern)").replace(
+        " Run `dmesg' for more information.", "")
+    output = "".join(l for l in output.splitlines(True)
+                     if not l.startswith(("# Generated", "# Completed")))
+    return status, output, error
 
 
 def sorted_tables(text):
@@ -56,19 +69,21 @@ def difference(kernel, ours):
 
 
 class Comparison:
-    def __init__(self, typing, namespace, state):
-        self.namespace = namespace
-        self.state = state
-        self.kernel = Side(["ip", "netns", "exec", namespace], {})
-        self.ours = Side([typing], {"IPTABLES_STATE": state})
+    """The kernel's rules and Postern's, both empty at first."""
+
+    def __init__(self, typing):
+        own_network()
+        self.ours = Typing(typing)
+        self.clean = True
 
     def reset(self):
-        for name in os.listdir(self.state):
-            os.unlink(os.path.join(self.state, name))
-        self.kernel.run(["nft", "flush", "ruleset"])
+        self.ours.reset()
+        if not self.clean:
+            run_original(["nft", "flush", "ruleset"])
+        self.clean = True
 
     def both(self, words, text=None):
-        return self.kernel.run(words, text), self.ours.run(words, text)
+        return plain(run_original(words, text)), plain(self.ours.run(words, text or ""))
 
     def compare(self, line):
         program = PROGRAMS[line[0]]
@@ -84,6 +99,8 @@ class Comparison:
         if found:
             return "answer", found
         kernel, ours = self.both([program + "-save", "-c"])
+        # -save shows every table that there is, an empty one too.
+        self.clean = self.clean and kernel == (0, "", "")
         found = difference((kernel[0], sorted_tables(kernel[1]), kernel[2]),
                            (ours[0], sorted_tables(ours[1]), ours[2]))
         if found:
@@ -98,6 +115,48 @@ class Comparison:
         return None
 
 
+    def compare_group(self, lines):
+        """The lines one after another, from nothing. Those that differ, as text."""
+        texts = []
+        for line in lines:
+            found = self.compare(line)
+            if found:
+                texts.append("\n    ".join([f"{line}: {found[0]}", *found[1]]))
+        self.reset()
+        return texts
+
+
+def groups(path):
+    """The file's lines, those together that build on each other."""
+    together = None
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            line = line.rstrip("\n")
+            if not line or line.startswith("#"):
+                continue
+            if line == "{":
+                together = []
+            elif line == "}":
+                yield together
+                together = None
+            elif together is not None:
+                together.append(line)
+            else:
+                yield [line]
+
+
+comparison = None  # of a process of the pool
+
+
+def begin(typing):
+    global comparison
+    comparison = Comparison(typing)
+
+
+def compare_group(lines):
+    return comparison.compare_group(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--typing", required=True)
@@ -110,31 +169,15 @@ def main():
     if "v1.8.9 (nf_tables)" not in version:
         print("iptables 1.8.9 (nf_tables) isn't here:", version)
         return 77
-    namespace = f"postern-ipt-{os.getpid()}"
-    subprocess.run(["ip", "netns", "add", namespace], check=True)
-    count = bad = 0
-    try:
-        with tempfile.TemporaryDirectory() as state, open(options.rules, encoding="utf-8") as file:
-            comparison = Comparison(options.typing, namespace, state)
-            together = False
-            for line in file:
-                line = line.rstrip("\n")
-                if not line or line.startswith("#"):
-                    continue
-                if line in "{}":
-                    together = line == "{"
-                    comparison.reset()
-                    continue
-                count += 1
-                found = comparison.compare(line)
-                if found:
-                    bad += 1
-                    print(f"{line}: {found[0]}", *found[1], sep="\n    ")
-                if not together:
-                    comparison.reset()
-    finally:
-        subprocess.run(["ip", "netns", "del", namespace], check=False)
-    print(f"{count} lines, {bad} differ")
+    bad = 0
+    todo = list(groups(options.rules))
+    with concurrent.futures.ProcessPoolExecutor(PROCESSES, initializer=begin,
+                                                initargs=(options.typing,)) as pool:
+        for texts in pool.map(compare_group, todo, chunksize=8):
+            bad += len(texts)
+            for text in texts:
+                print(text, flush=True)
+    print(f"{sum(map(len, todo))} lines, {bad} differ")
     return 1 if bad else 0
 
 

@@ -1,10 +1,12 @@
-// The iptables commands without a daemon, for the comparison with the original: the rules live in
-// the directory $IPTABLES_STATE between runs, as restore files with counters.
-//   typing PROGRAM [ARGUMENT ...]
-#include <cstdlib>
-#include <fstream>
+// The iptables commands without a daemon, for the comparisons with the original. Answers requests
+// until its input ends, each a line of JSON, with a line of JSON:
+//   {"program":"iptables","arguments":["-S"],"input":""}  ->  {"status":0,"out":"…","error":"…"}
+//   {"reset":true}                                        ->  {}
+// Between requests the rules live as restore files with counters do: as text.
+#include <array>
 #include <iostream>
-#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
 
 #include "control/iptables/command.h"
 #include "control/iptables/restore.h"
@@ -12,58 +14,72 @@
 namespace {
 
 using namespace postern;
+using nlohmann::json;
 
-class FileFirewall : public control::Firewall {
+constexpr std::array kFamilies = {net::Family::kIpv4, net::Family::kIpv6};
+// What was saved can't be read: the exit status that no command has.
+constexpr int kBrokenState = 99;
+
+using SavedTexts = std::array<std::string, kFamilies.size()>;
+
+class TextFirewall : public control::Firewall {
  public:
-  explicit FileFirewall(std::string directory) : directory_(std::move(directory)) {
-    for (const net::Family family : {net::Family::kIpv4, net::Family::kIpv6}) {
-      std::ifstream file(Path(family));
-      const std::string text((std::istreambuf_iterator<char>(file)), {});
-      control::iptables::RestoreOptions options;
-      options.counters = true;
-      std::vector<std::string> errors;
-      if (!control::iptables::ParseRestore(text, Path(family), options, &model_.family(family),
-                                           &errors)) {
-        for (const std::string& error : errors) std::cerr << error << "\n";
-        std::exit(99);
-      }
+  explicit TextFirewall(SavedTexts* saved) : saved_(saved) {
+    control::iptables::RestoreOptions options;
+    options.counters = true;
+    for (size_t i = 0; i < kFamilies.size(); ++i) {
+      control::iptables::ParseRestore((*saved_)[i], i == 0 ? "v4" : "v6", options,
+                                      &model_.family(kFamilies[i]), &errors_);
     }
   }
+
+  const std::vector<std::string>& errors() const { return errors_; }
 
   rules::Model Rules() override { return model_; }
 
   net::Status Apply(rules::Model next, bool) override {
     model_ = std::move(next);
-    for (const net::Family family : {net::Family::kIpv4, net::Family::kIpv6}) {
-      control::iptables::SaveOptions options;
-      options.counters = true;
-      std::ofstream(Path(family)) << control::iptables::PrintSave(model_.family(family), options,
-                                                                  false);
+    control::iptables::SaveOptions options;
+    options.counters = true;
+    for (size_t i = 0; i < kFamilies.size(); ++i) {
+      (*saved_)[i] = control::iptables::PrintSave(model_.family(kFamilies[i]), options, false);
     }
     return {};
   }
 
  private:
-  std::string Path(net::Family family) const {
-    return directory_ + (family == net::Family::kIpv4 ? "/v4" : "/v6");
-  }
-  std::string directory_;
+  SavedTexts* saved_;
   rules::Model model_;
+  std::vector<std::string> errors_;
 };
+
+json Answer(const json& request, SavedTexts* saved) {
+  if (request.value("reset", false)) {
+    *saved = {};
+    return json::object();
+  }
+  TextFirewall firewall(saved);
+  std::string out, error;
+  for (const std::string& sentence : firewall.errors()) error += sentence + "\n";
+  if (!error.empty()) return {{"status", kBrokenState}, {"out", out}, {"error", error}};
+  control::CommandIo io;
+  io.program = request.at("program");
+  io.arguments = request.at("arguments");
+  io.standard_input = request.at("input");
+  io.out = [&out](std::string_view text) { return out += text, true; };
+  io.error = [&error](std::string_view text) { return error += text, true; };
+  const int status = control::iptables::Run(io, &firewall);
+  return {{"status", status}, {"out", out}, {"error", error}};
+}
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  const char* directory = std::getenv("IPTABLES_STATE");
-  if (argc < 2 || directory == nullptr) return 99;
-  FileFirewall firewall(directory);
-  control::CommandIo io;
-  io.program = argv[1];
-  io.arguments.assign(argv + 2, argv + argc);
-  if (io.program.ends_with("-restore")) {
-    io.standard_input.assign(std::istreambuf_iterator<char>(std::cin), {});
+int main() {
+  SavedTexts saved;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::cout
+        << Answer(json::parse(line), &saved).dump(-1, ' ', false, json::error_handler_t::replace)
+        << std::endl;
   }
-  io.out = [](std::string_view text) { return bool(std::cout << text); };
-  io.error = [](std::string_view text) { return bool(std::cerr << text); };
-  return control::iptables::Run(io, &firewall);
+  return 0;
 }

@@ -45,11 +45,15 @@ bool Tracker::InsertBoth(Connection* connection) {
   const Tuple& original = connection->original();
   const Tuple& reply = connection->reply();
   const uint32_t hash = table_->Hash(original);
-  if (!table_->Insert(original, hash, TableValue::Local(connection, Direction::kOriginal))) {
+  // Somebody who talks to himself has one tuple for both directions. The kernel, which puts the
+  // reply's entry before the original's, then takes what follows for answers.
+  const bool mirrored = reply == original;
+  if (!table_->Insert(
+          original, hash,
+          TableValue::Local(connection, mirrored ? Direction::kReply : Direction::kOriginal))) {
     return false;
   }
-  // Somebody who talks to himself has one tuple for both directions.
-  if (reply == original) return true;
+  if (mirrored) return true;
   if (table_->Insert(reply, table_->Hash(reply),
                      TableValue::Local(connection, Direction::kReply))) {
     return true;

@@ -199,11 +199,8 @@ class Kernel:
                          f"mtu {port.get('mtu', 1500)} up")
             lines += [f"addr add {a} dev {name}" + (" nodad" if ":" in a else "")
                       for a in port.get("addresses", [])]
-        for route in self.conf.get("routes", []):
-            family = "-6 " if ":" in route["prefix"] else ""
-            lines.append(f"{family}route add {route['prefix']} via {route['via']}")
-        for line in lines:
-            run("ip", *line.split())
+        lines += [f"route add {route['prefix']} via {route['via']}" for route in self.conf.get("routes", [])]
+        run("ip", "-batch", "-", text="\n".join(lines) + "\n")
         self.names = {socket.if_nametoindex(name): name for name in self.taps}
 
     def begin(self, rules4="", rules6="", sysctls=None):

@@ -92,6 +92,7 @@ def differences_of(seed, comparison, options, to_shrink):
         found = comparison.differences(scenario)
     except oracle.OracleError as error:
         comparison.figures["refused"] += 1
+        comparison.figures[f"{comparisons.REFUSED}{str(error).splitlines()[-1][:120]}"] += 1
         if options.verbose:
             print(f"seed {seed}: {error}", flush=True)
         return []
@@ -214,8 +215,8 @@ def main():
     parser.add_argument("--from", dest="first", type=int, default=None)
     parser.add_argument("--arrangements", action="store_true")
     parser.add_argument("--live", type=int, metavar="N")
-    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1),
-                        help="processes, each with a namespace; much of their time is waiting")
+    parser.add_argument("--jobs", type=int, default=8 * (os.cpu_count() or 1),
+                        help="processes, each with a namespace; nearly all of their time is waiting")
     parser.add_argument("--minimise", metavar="FOLDER")
     parser.add_argument("--most", type=int, default=5, help="differences to minimise")
     parser.add_argument("--extra", default="", help="more options for `postern replay`")

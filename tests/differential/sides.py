@@ -44,7 +44,9 @@ def run_kernel(scenario, kernel, patient=False):
         result.times[index], out = kernel.send(port, scenario.frame(port, packet))
         if kernel.too_large:
             result.unsent.add(index)
-        out = [(p, data if p.startswith("host:") else data[14:]) for p, data in out]
+        # What the appliance says to itself by `lo` reaches the twin that it was said on.
+        out = [(port if p == "host:lo" and port.startswith("host:") else p,
+                data if p.startswith("host:") else data[14:]) for p, data in out]
         result.out[index] = emitted[index + 1] = out
     connections = []
     for family, rules in ((4, scenario.rules4), (6, scenario.rules6)):

@@ -22,6 +22,16 @@ REAL_GAP = 0.02
 TICK = 0.011
 
 
+def twin_on_lo(scenario, port, packet):
+    """The twin that gets what the appliance, sending on a port, says to itself by `lo`: that of the
+    destination's port; its own where that is loopback's."""
+    destination = wire.ipaddress.ip_address(wire.Parsed(packet).dst)
+    for one in scenario.conf["ports"]:
+        if any(wire.ipaddress.ip_interface(a).ip == destination for a in one.get("addresses", [])):
+            return f"host:{one['name']}"
+    return port if port.startswith("host:") else "host:lo"
+
+
 # --- kernel ------------------------------------------------------------------------------------
 
 def run_kernel(scenario, kernel, patient=False):
@@ -44,8 +54,7 @@ def run_kernel(scenario, kernel, patient=False):
         result.times[index], out = kernel.send(port, scenario.frame(port, packet))
         if kernel.too_large:
             result.unsent.add(index)
-        # What the appliance says to itself by `lo` reaches the twin that it was said on.
-        out = [(port if p == "host:lo" and port.startswith("host:") else p,
+        out = [(twin_on_lo(scenario, port, data) if p == "host:lo" else p,
                 data if p.startswith("host:") else data[14:]) for p, data in out]
         result.out[index] = emitted[index + 1] = out
     connections = []

@@ -13,10 +13,10 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 
 import lab as labs
 import steps
+import suite
 from steps import WEB, need
 
 
@@ -228,33 +228,5 @@ def test_terminate_and_start_again(lab):
     flows(lab)
 
 
-TESTS = [(name, test) for name, test in list(globals().items()) if name.startswith("test_")]
-
-
-def main():
-    if os.geteuid() != 0:
-        print("skipped: needs root for network namespaces")
-        return 77
-    wanted = sys.argv[2:]
-    failed = passed = 0
-    with labs.Lab(sys.argv[1]) as lab:
-        steps.start_everything(lab)
-        for name, test in TESTS:
-            if wanted and not any(word in name for word in wanted):
-                continue
-            try:
-                test(lab)
-                passed += 1
-                print(f"PASS {name}", flush=True)
-            except Exception as error:  # whatever it is, the next test still runs
-                failed += 1
-                detail = "" if isinstance(error, (steps.Failed, labs.LabError)) else traceback.format_exc()
-                print(f"FAIL {name}: {error}\n{detail}", flush=True)
-        if failed:
-            print("posternd said:", *lab.log().splitlines()[-30:], sep="\n    ")
-    print(f"system: {passed} passed, {failed} failed")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(suite.run("system", lambda: labs.Lab(sys.argv[1]), [sys.modules[__name__]], sys.argv[2:]))

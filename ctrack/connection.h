@@ -14,6 +14,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "dataplane/net/time.h"
@@ -150,17 +151,25 @@ struct PathMemo {
 };
 
 // All that the established path (dataplane/pipeline/established.h) does with a packet of one
-// direction: decided once by the slow path, valid while `key` is what the pipeline expects. Owned
-// by the pipeline; conntrack only keeps it. Wire order where it says so.
-struct Shortcut {
-  uint64_t key = 0;     // pipeline's epoch, status, in port, TCP flags; 0: none
-  uint32_t source = 0;  // wire: the packet's IPv4 addresses after translation
-  uint32_t destination = 0;
-  uint16_t source_port = 0;  // wire: its ports after translation
-  uint16_t destination_port = 0;
+// direction beside translating it: decided once by the slow path, valid while `key` is what the
+// pipeline expects. Owned by the pipeline; conntrack only keeps it.
+struct [[gnu::packed, gnu::aligned(4)]] Shortcut {
+  uint64_t key = 0;       // pipeline's epoch, status, in port, TCP flags; 0: none
   uint16_t path = 0;      // rules::PathId
   uint16_t next_hop = 0;  // place in the pipeline's table of next hops
 };
+
+// A tuple's addresses and ports as they stand in an IPv4 packet: the first 12 bytes of an Ipv4Key.
+struct WireEnds {
+  uint32_t source = 0;
+  uint32_t destination = 0;
+  uint16_t source_port = 0;
+  uint16_t destination_port = 0;
+
+  WireEnds() = default;
+  explicit WireEnds(const net::Ipv4Key& key) { std::memcpy(this, &key, sizeof(*this)); }
+};
+static_assert(sizeof(WireEnds) == 12);
 
 // Things that few connections have; allocated beside the connection.
 struct Extension;
@@ -171,9 +180,15 @@ struct alignas(64) Connection {
   //
   // Before confirmation the timeout to start with (a duration), after it the absolute time.
   Time expires = 0;
-  uint32_t status = 0;
+  uint16_t status = 0;
+  // Of a confirmed connection: its protocol, where `ends` are all else that its tuples say (IPv4
+  // without a zone); kByTuple set where they aren't.
+  uint16_t kind = 0;
   uint32_t mark = 0;
   std::array<Shortcut, 2> shortcut;  // by Direction
+  // Of a confirmed IPv4 connection: its tuples, by Direction. What a table compares, and what
+  // packets of the other direction are translated to.
+  std::array<WireEnds, 2> ends;
 
   // Second line.
   union Protocol {
@@ -198,6 +213,14 @@ struct alignas(64) Connection {
   const Tuple& reply() const { return tuples[1]; }
   const Tuple& tuple(Direction d) const { return tuples[static_cast<size_t>(d)]; }
   bool Has(Status bit) const { return (status & bit) != 0; }
+  static constexpr uint16_t kByTuple = 0x100;
+  // The tuples are final: `ends` and `kind` follow.
+  void KeepEnds() {
+    const bool wire = original().family == net::Family::kIpv4 && original().zone == 0;
+    kind = original().protocol;
+    if (!wire) kind |= kByTuple;
+    if (wire) ends = {WireEnds(net::Ipv4Key(original())), WireEnds(net::Ipv4Key(reply()))};
+  }
   // After a change that rules may read and `status` doesn't show (its mark): the next packet of
   // each direction walks the rules.
   void ForgetPaths() {
@@ -205,7 +228,8 @@ struct alignas(64) Connection {
     path = {};
   }
 };
-static_assert(offsetof(Connection, protocol) == 64 && offsetof(Connection, tuples) == 128);
+static_assert(offsetof(Connection, ends) == 40 && offsetof(Connection, protocol) == 64 &&
+              offsetof(Connection, tuples) == 128);
 static_assert(sizeof(Connection) == 256);
 
 }  // namespace postern::ctrack

@@ -46,6 +46,8 @@ class ConnectionPool {
   }
   // The slots that the next `count` calls of Allocate() will give, for writing.
   void PrefetchNext(unsigned count) const;
+  // Where slot 0 is.
+  Connection* slots() const { return slots_; }
   // The connection in a slot, or null when the slot is free.
   Connection* At(uint32_t slot) {
     return slot < high_water_ && next_free_[slot] == kInUse ? slots_ + slot : nullptr;

@@ -12,7 +12,7 @@ namespace postern::ctrack {
 // All timeouts in seconds, with the kernel's defaults (nf_conntrack_proto_*.c).
 struct Settings {
   uint32_t max = 262144;     // nf_conntrack_max, over all workers
-  uint32_t buckets = 65536;  // nf_conntrack_buckets: accepted and shown, rte_hash sizes itself
+  uint32_t buckets = 65536;  // nf_conntrack_buckets: accepted and shown, the table has its own size
   bool checksum = true;      // nf_conntrack_checksum
   bool acct = false;         // nf_conntrack_acct: count packets and bytes a connection
   bool timestamp = false;    // nf_conntrack_timestamp

@@ -1,7 +1,6 @@
 // The connection table as conntrack sees it: tuple to connection and direction.
 //
-// Two implementers: MemoryTable (this room; replay and tests) and the rte_hash
-// adapter in dataplane/dpdk. One table a worker, touched by that worker alone.
+// FlowTable implements it. One table a worker, touched by that worker alone.
 #pragma once
 
 #include <cstdint>
@@ -52,6 +51,9 @@ class ConnectionTable {
   // The same for IPv4 tuples in their short form, whose hashes the table makes itself.
   virtual void LookupBurst(std::span<const net::Ipv4Key> keys,
                            std::span<TableValue> values) const = 0;
+  // Asks for what a Lookup with this hash reads first.
+  virtual void Prefetch(uint32_t hash) const = 0;
+  // A local value's connection has this tuple in its direction, and its `ends` are kept.
   // False when the tuple is there already. Never refuses for lack of room while the number of
   // tuples is at most the capacity it was made with.
   virtual bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) = 0;

@@ -44,6 +44,7 @@ Connection* Tracker::Living(TableValue value, Time now) {
 bool Tracker::InsertBoth(Connection* connection) {
   const Tuple& original = connection->original();
   const Tuple& reply = connection->reply();
+  connection->KeepEnds();
   const uint32_t hash = table_->Hash(original);
   // Somebody who talks to himself has one tuple for both directions. The kernel, which puts the
   // reply's entry before the original's, then takes what follows for answers.

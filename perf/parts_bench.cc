@@ -8,11 +8,10 @@
 #include <vector>
 
 #include "control/iptables/restore.h"
-#include "ctrack/memory_table.h"
+#include "ctrack/flow_table.h"
 #include "ctrack/pool.h"
 #include "ctrack/tracker.h"
 #include "dataplane/dpdk/eal.h"
-#include "dataplane/dpdk/rte_hash_table.h"
 #include "dataplane/net/flow_hash.h"
 #include "dataplane/net/parse.h"
 #include "dataplane/rules/worker_rules.h"
@@ -78,22 +77,20 @@ BENCHMARK(BM_Hash)->ArgName("aes")->Arg(0)->Arg(1);
 // A table with `range(0)` IPv4 tuples; bursts go round in all of them.
 void BM_LookupBurst(benchmark::State& state) {
   const auto size = static_cast<uint32_t>(state.range(0));
-  auto made = dpdk::RteHashTable::Create(size, Hasher(true), -1);
-  if (!made) {
-    state.SkipWithError(made.error().c_str());
-    return;
-  }
-  dpdk::RteHashTable& table = **made;
+  ctrack::ConnectionPool pool(size);
+  ctrack::FlowTable table(size, Hasher(true), pool);
   std::vector<net::Tuple> tuples;
   std::vector<uint32_t> hashes;
-  ctrack::Connection connection;
   for (uint32_t i = 0; i < size; i += kBurst) {
     const Burst burst(false, i);
     for (const net::Tuple& tuple : burst.tuples) {
       tuples.push_back(tuple);
       hashes.push_back(table.Hash(tuple));
+      ctrack::Connection* connection = pool.Allocate();
+      connection->tuples = {tuple, tuple};
+      connection->KeepEnds();
       table.Insert(tuple, hashes.back(),
-                   ctrack::TableValue::Local(&connection, net::Direction::kOriginal));
+                   ctrack::TableValue::Local(connection, net::Direction::kOriginal));
     }
   }
   std::array<ctrack::TableValue, kBurst> values;
@@ -117,8 +114,8 @@ class NoObserver final : public ctrack::ConnectionObserver {
 // A tracker with the burst's 32 connections.
 struct Tracked {
   NoObserver observer;
-  ctrack::MemoryTable table{4096, {1, 2, 3}};
   ctrack::ConnectionPool pool{4096};
+  ctrack::FlowTable table{4096, net::FlowHasher({1, 2, 3}), pool};
   ctrack::SharedCount shared;
   ctrack::Settings settings;
   ctrack::Tracker tracker{&table, &pool, &shared, &observer, 1};

@@ -111,11 +111,9 @@ net::Status Router::MakePipeline(const Options& options) {
   std::array<uint8_t, 16> key;
   net::Rng random(kSeed);
   for (uint8_t& byte : key) byte = static_cast<uint8_t>(random.Next() >> 56);
-  auto table = dpdk::RteHashTable::Create(2 * options.connections + kPoolSlack,
-                                          net::FlowHasher(key), SOCKET_ID_ANY);
-  if (!table) return net::Error{table.error()};
-  table_ = std::move(*table);
   pool_ = std::make_unique<ctrack::ConnectionPool>(options.connections + kPoolSlack);
+  table_ = std::make_unique<ctrack::FlowTable>(2 * options.connections + kPoolSlack,
+                                               net::FlowHasher(key), *pool_);
   pipeline::Pipeline::Context context;
   context.owners = &owners_;
   context.table = table_.get();

@@ -1,5 +1,5 @@
 // One worker's pipeline as the daemon makes it, without the daemon: the real connection table
-// (rte_hash), the real packet buffers (mbufs), the real FIB (rte_fib) and rules that were read from
+// (FlowTable), the real packet buffers (mbufs), the real FIB (rte_fib) and rules that were read from
 // iptables' text; two ports, which are the benchmark itself.
 //
 // Life-cycle: StartEal first; then one Ground, then any number of Routers on it.
@@ -13,11 +13,11 @@
 #include <span>
 #include <string>
 
+#include "ctrack/flow_table.h"
 #include "ctrack/pool.h"
 #include "ctrack/tracker.h"
 #include "dataplane/dpdk/clock.h"
 #include "dataplane/dpdk/packet_buffer.h"
-#include "dataplane/dpdk/rte_hash_table.h"
 #include "dataplane/net/flow_hash.h"
 #include "dataplane/net/result.h"
 #include "dataplane/pipeline/pipeline.h"
@@ -105,8 +105,8 @@ class Router {
   ctrack::SharedCount shared_;
   route::IcmpRateLimiter icmp_limiter_;
   Collector io_;
-  std::unique_ptr<dpdk::RteHashTable> table_;
   std::unique_ptr<ctrack::ConnectionPool> pool_;
+  std::unique_ptr<ctrack::FlowTable> table_;
   std::unique_ptr<pipeline::Pipeline> pipeline_;
 };
 

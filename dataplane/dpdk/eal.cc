@@ -134,16 +134,14 @@ bool ChooseHugepages(const RuntimeConfig& config) {
 size_t MemoryMb(const RuntimeConfig& config, bool hugepages) {
   if (hugepages) return config.memory_mb;
   constexpr size_t kMegabyte = 1U << 20;
-  constexpr size_t kTupleBytes = 200;  // in both families' tables, two tuples a connection
-  constexpr size_t kMbufBytes = 700;   // beside the frame
-  constexpr size_t kWorkerMb = 16;     // rings, events
-  constexpr size_t kRestMb = 256;      // two FIBs while one replaces the other, drivers, gaps
+  constexpr size_t kMbufBytes = 700;  // beside the frame
+  constexpr size_t kWorkerMb = 16;    // rings, events
+  constexpr size_t kRestMb = 256;     // two FIBs while one replaces the other, drivers, gaps
   size_t room = 2048;
   for (const PortSettings& port : config.ports) room = std::max<size_t>(room, port.mtu + 128U);
-  const size_t tables =
-      config.workers.size() * (kWorkerMb + 2 * kTupleBytes * config.conntrack_capacity / kMegabyte);
+  const size_t rings = config.workers.size() * kWorkerMb;
   const size_t buffers = config.mbufs * (room + kMbufBytes) / kMegabyte;
-  return config.memory_mb + tables + buffers + kRestMb;
+  return config.memory_mb + rings + buffers + kRestMb;
 }
 
 // No device hands the memory to another process or to hardware.

@@ -41,7 +41,7 @@ struct RuntimeConfig {
   std::vector<unsigned> workers;  // CPU ids, 1..64 of them; CPUs may repeat
   unsigned main_core = 0;         // CPU of the control thread and the host thread
   bool hugepages = true;          // false: ordinary memory
-  // Hugepages for packet buffers and connection tables. Of ordinary memory DPDK reserves what it
+  // Hugepages for packet buffers, routes and rings. Of ordinary memory DPDK reserves what it
   // may need and uses what it does.
   unsigned memory_mb = 1024;
   unsigned mbufs = 65536;

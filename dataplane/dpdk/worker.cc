@@ -48,15 +48,15 @@ net::Result<std::unique_ptr<Worker>> Worker::Create(const WorkerWorld& world, un
   auto events = WorkerEvents::Create(world.wants_connections);
   if (!events) return net::Error{events.error()};
   worker->events_ = std::move(*events);
-  auto table = RteHashTable::Create(world.conntrack_capacity * kTuplesEach + kPoolSlack, hasher,
-                                    SOCKET_ID_ANY);
-  if (!table) return net::Error{table.error()};
-  worker->table_ = std::move(*table);
   try {
     const uint32_t capacity = world.conntrack_capacity + kPoolSlack;
     worker->connection_memory_ = ReserveLargePages(capacity * sizeof(ctrack::Connection));
     worker->pool_ =
         std::make_unique<ctrack::ConnectionPool>(capacity, worker->connection_memory_.get());
+    const uint32_t tuples = world.conntrack_capacity * kTuplesEach + kPoolSlack;
+    worker->table_memory_ = ReserveLargePages(ctrack::FlowTable::BytesFor(tuples));
+    worker->table_ = std::make_unique<ctrack::FlowTable>(tuples, hasher, *worker->pool_,
+                                                         worker->table_memory_.get());
   } catch (const std::bad_alloc&) {
     return net::Error{"no memory for " + std::to_string(world.conntrack_capacity) +
                       " connections; lower nf_conntrack_max"};

@@ -16,11 +16,11 @@
 #include <memory>
 #include <vector>
 
+#include "ctrack/flow_table.h"
 #include "ctrack/pool.h"
 #include "dataplane/dpdk/clock.h"
 #include "dataplane/dpdk/events.h"
 #include "dataplane/dpdk/large_pages.h"
-#include "dataplane/dpdk/rte_hash_table.h"
 #include "dataplane/dpdk/worker_io.h"
 #include "dataplane/pipeline/dataplane.h"
 #include "dataplane/pipeline/pipeline.h"
@@ -95,9 +95,10 @@ class Worker {
 
   WorkerIo io_;
   std::unique_ptr<WorkerEvents> events_;
-  std::unique_ptr<RteHashTable> table_;
   std::unique_ptr<void, FreeMemory> connection_memory_;
   std::unique_ptr<ctrack::ConnectionPool> pool_;
+  std::unique_ptr<void, FreeMemory> table_memory_;
+  std::unique_ptr<ctrack::FlowTable> table_;
   std::unique_ptr<pipeline::Pipeline> pipeline_;
 
   const pipeline::Snapshot* snapshot_ = nullptr;

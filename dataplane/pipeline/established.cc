@@ -110,7 +110,7 @@ inline bool Pipeline::Impl::Follow(Lane* lane, const Frame& frame, ctrack::Table
   if (lane->settings.acct) tracker_.Account(connection, direction, l3_length);
   if constexpr (kIpv4) {
     if ((status & (ctrack::kSrcNat | ctrack::kDstNat)) != 0) {
-      TranslateIpv4(l3, protocol, shortcut);
+      TranslateIpv4(l3, protocol, connection->ends[static_cast<size_t>(Opposite(direction))]);
     } else {
       LowerTtl(ipv4);
     }
@@ -190,17 +190,6 @@ void Pipeline::Impl::Recognise(std::span<const Frame> frames, net::PortId in_por
   }
 }
 
-namespace {
-
-// UDP rarely needs a connection's second line.
-void PrefetchConnection(const Connection* connection, uint8_t protocol) {
-  if (connection == nullptr) return;
-  __builtin_prefetch(connection, 1);
-  if (protocol == net::kProtoTcp) __builtin_prefetch(&connection->protocol, 1);
-}
-
-}  // namespace
-
 void Pipeline::Impl::LookUp() {
   Burst& burst = burst_;
   const ctrack::ConnectionTable& table = tracker_.table();
@@ -215,7 +204,6 @@ void Pipeline::Impl::LookUp() {
     for (size_t i = 0; i < count; ++i) {
       burst.value[burst.ipv4_place[first + i]] = values[i];
       unknown += values[i].empty() ? 1 : 0;
-      PrefetchConnection(values[i].connection(), static_cast<uint8_t>(keys[i].protocol));
     }
   }
   // Most of the others will become connections.
@@ -225,10 +213,7 @@ void Pipeline::Impl::LookUp() {
   const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);
   table.HashBurst(tuples, {hashes.data(), tuples.size()});
   table.LookupBurst(tuples, {hashes.data(), tuples.size()}, {values.data(), tuples.size()});
-  for (size_t i = 0; i < tuples.size(); ++i) {
-    burst.value[burst.ipv6_place[i]] = values[i];
-    PrefetchConnection(values[i].connection(), tuples[i].protocol);
-  }
+  for (size_t i = 0; i < tuples.size(); ++i) burst.value[burst.ipv6_place[i]] = values[i];
 }
 
 // `whole(i)` makes the Packet of frame i; null: it is gone.

@@ -57,19 +57,21 @@ inline bool PlainChecksumValid(uint64_t addresses, uint8_t protocol, const uint8
   return (addresses + rest + net::RawSum(l4, length)) % 0xffff == 0;
 }
 
-// Addresses and ports of an IPv4 packet become those of the shortcut, its checksums follow and its
-// TTL is one less.
-inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::Shortcut& shortcut) {
+// An IPv4 packet becomes one that `answers` answer: its addresses and ports are theirs, swapped;
+// its checksums follow and its TTL is one less.
+inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::WireEnds& answers) {
   auto* ip = reinterpret_cast<net::Ipv4Header*>(l3);
   uint8_t* l4 = l3 + sizeof(net::Ipv4Header);
-  const uint64_t addresses = uint64_t{~net::LoadRaw<uint32_t>(ip->source)} + shortcut.source +
-                             uint32_t{~net::LoadRaw<uint32_t>(ip->destination)} +
-                             shortcut.destination;
+  const uint64_t addresses = uint64_t{uint32_t{~net::LoadRaw<uint32_t>(ip->source)}} +
+                             answers.destination +
+                             uint32_t{~net::LoadRaw<uint32_t>(ip->destination)} + answers.source;
   const uint64_t ports =
-      uint64_t{static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4))} + shortcut.source_port +
-      static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4 + 2)) + shortcut.destination_port;
-  std::memcpy(ip->source, &shortcut.source, 8);
-  std::memcpy(l4, &shortcut.source_port, 4);
+      uint64_t{static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4))} + answers.destination_port +
+      static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4 + 2)) + answers.source_port;
+  const uint64_t swapped_addresses = uint64_t{answers.source} << 32 | answers.destination;
+  const uint32_t swapped_ports = uint32_t{answers.source_port} << 16 | answers.destination_port;
+  std::memcpy(ip->source, &swapped_addresses, 8);
+  std::memcpy(l4, &swapped_ports, 4);
   const uint16_t header = ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), addresses + kTtlDelta);
   std::memcpy(&ip->checksum, &header, sizeof(header));
   --ip->ttl;

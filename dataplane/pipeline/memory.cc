@@ -168,11 +168,6 @@ void Pipeline::Impl::LearnShortcut(const Flight& f) {
   shortcut.next_hop = next_hops_.Intern(hop);
   if (shortcut.next_hop == NextHops::kNone) return;
   shortcut.path = memo.path;
-  const auto* l4 = packet.L4();
-  shortcut.source_port = net::LoadRaw<uint16_t>(l4);
-  shortcut.destination_port = net::LoadRaw<uint16_t>(l4 + 2);
-  shortcut.source = net::LoadRaw<uint32_t>(packet.ip.source.bytes.data());
-  shortcut.destination = net::LoadRaw<uint32_t>(packet.ip.destination.bytes.data());
   shortcut.key = ShortcutKey(epoch_, connection->status, packet.in_port,
                              flags_matter != 0 ? packet.ip.tcp_flags : uint8_t{0});
   connection->shortcut[direction] = shortcut;

@@ -61,8 +61,9 @@ class OfflineEngine::Io final : public PipelineIo {
 
 struct OfflineEngine::Worker {
   Worker(OfflineEngine* engine, unsigned number, EventSink* events, PacketObserver* observer)
-      : table(2 * size_t{engine->options_.connections}, TableKey(engine->options_.seed)),
-        connections(engine->options_.connections),
+      : connections(engine->options_.connections),
+        table(2 * engine->options_.connections, net::FlowHasher(TableKey(engine->options_.seed)),
+              connections),
         io(engine, number),
         pipeline({.worker = number,
                   .owners = &engine->owners_,
@@ -77,8 +78,8 @@ struct OfflineEngine::Worker {
                   .assume_neighbors = engine->options_.assume_neighbors,
                   .promiscuous_ports = engine->options_.promiscuous_ports}) {}
 
-  ctrack::MemoryTable table;
   ctrack::ConnectionPool connections;
+  ctrack::FlowTable table;
   Io io;
   Pipeline pipeline;
   uint64_t handoffs_in = 0;

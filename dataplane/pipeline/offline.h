@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "ctrack/memory_table.h"
+#include "ctrack/flow_table.h"
 #include "dataplane/net/flow_hash.h"
 #include "dataplane/pipeline/dataplane.h"
 #include "dataplane/pipeline/heap_pool.h"

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ctrack/memory_table.h"
+#include "ctrack/flow_table.h"
 #include "ctrack/tracker.h"
 #include "tests/support/packet_builder.h"
 
@@ -70,7 +70,7 @@ class World {
  public:
   explicit World(uint32_t capacity = 1024)
       : pool(capacity),
-        table(size_t{2} * capacity, kHashKey),
+        table(2 * capacity, net::FlowHasher(kHashKey), pool),
         tracker(&table, &pool, &shared, &observer, 1) {
     tracker.SetSettings(&settings);
   }
@@ -107,7 +107,7 @@ class World {
   Settings settings;
   SharedCount shared;
   ConnectionPool pool;
-  MemoryTable table;
+  FlowTable table;
   Recorder observer;
   Tracker tracker;
   Time now = 1000 * net::kSecond;

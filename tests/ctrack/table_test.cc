@@ -1,24 +1,13 @@
 #include <gtest/gtest.h>
 
-#include <map>
 #include <set>
 
-#include "ctrack/memory_table.h"
 #include "ctrack/pool.h"
 #include "dataplane/net/random.h"
 #include "tests/ctrack/fixture.h"
 
 namespace postern::ctrack {
 namespace {
-
-Tuple TupleNumber(uint32_t n) {
-  Tuple tuple;
-  tuple.source = net::IpAddress::V4(0xc0000200 + (n & 0xff));
-  tuple.destination = net::IpAddress::V4(0xc6336401);
-  tuple.source_key = static_cast<uint16_t>(n >> 8);
-  tuple.protocol = net::kProtoUdp;
-  return tuple;
-}
 
 TEST(TableValue, KeepsConnectionDirectionAndWorker) {
   Connection connection;
@@ -32,68 +21,6 @@ TEST(TableValue, KeepsConnectionDirectionAndWorker) {
     EXPECT_FALSE(remote.empty());
     EXPECT_EQ(remote.worker(), worker);
     EXPECT_EQ(remote.connection(), nullptr);
-  }
-}
-
-// Small enough that probe sequences meet, wrap around and are closed up all the time.
-TEST(MemoryTable, AgreesWithAMap) {
-  constexpr size_t kCapacity = 60;
-  MemoryTable table(kCapacity, kHashKey);
-  std::map<uint32_t, unsigned> model;
-  net::Rng rng(7);
-  for (int step = 0; step < 200000; ++step) {
-    const uint32_t n = rng.Below(90);
-    const Tuple tuple = TupleNumber(n);
-    const uint32_t hash = table.Hash(tuple);
-    const auto found = model.find(n);
-    switch (rng.Below(3)) {
-      case 0: {
-        const bool room = found == model.end() && model.size() < kCapacity;
-        EXPECT_EQ(table.Insert(tuple, hash, TableValue::Remote(n)), room);
-        if (room) model[n] = n;
-        break;
-      }
-      case 1:
-        EXPECT_EQ(table.Erase(tuple, hash), found != model.end());
-        if (found != model.end()) model.erase(found);
-        break;
-      default: {
-        const TableValue value = table.Lookup(tuple, hash);
-        EXPECT_EQ(value.empty(), found == model.end());
-        EXPECT_EQ(value.empty() ? n : value.worker(), n);
-      }
-    }
-    ASSERT_EQ(table.size(), model.size());
-  }
-}
-
-TEST(MemoryTable, TakesAllThatItHasRoomForEvenWithOneHash) {
-  MemoryTable table(100, kHashKey);
-  for (uint32_t n = 0; n < 100; ++n) {
-    EXPECT_TRUE(table.Insert(TupleNumber(n), 42, TableValue::Remote(n)));
-  }
-  EXPECT_FALSE(table.Insert(TupleNumber(100), 42, TableValue::Remote(1)));
-  for (uint32_t n = 0; n < 100; n += 3) EXPECT_TRUE(table.Erase(TupleNumber(n), 42));
-  for (uint32_t n = 0; n < 100; ++n) {
-    EXPECT_EQ(table.Lookup(TupleNumber(n), 42).empty(), n % 3 == 0) << n;
-  }
-}
-
-TEST(MemoryTable, BurstsAnswerAsSinglesDo) {
-  MemoryTable table(64, kHashKey);
-  std::array<Tuple, 32> tuples;
-  std::array<uint32_t, 32> hashes;
-  std::array<TableValue, 32> values;
-  for (uint32_t n = 0; n < 32; ++n) {
-    tuples[n] = TupleNumber(n);
-    if (n % 2 == 0) table.Insert(tuples[n], table.Hash(tuples[n]), TableValue::Remote(n));
-  }
-  table.HashBurst(tuples, hashes);
-  table.LookupBurst(tuples, hashes, values);
-  for (uint32_t n = 0; n < 32; ++n) {
-    EXPECT_EQ(hashes[n], table.Hash(tuples[n]));
-    EXPECT_EQ(values[n].word(), table.Lookup(tuples[n]).word());
-    EXPECT_EQ(values[n].empty(), n % 2 != 0);
   }
 }
 

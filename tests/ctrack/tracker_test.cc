@@ -291,7 +291,7 @@ TEST(Tracker, WithoutPressureTheSweepTakesOnlyTheExpired) {
 TEST(Tracker, IdsAreUniqueOverWorkers) {
   World one;
   ConnectionPool pool(64);
-  MemoryTable table(128, kHashKey);
+  FlowTable table(128, net::FlowHasher(kHashKey), pool);
   Recorder observer;
   Tracker other(&table, &pool, &one.shared, &observer, 2);
   other.SetSettings(&one.settings);

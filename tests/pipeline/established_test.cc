@@ -331,25 +331,27 @@ TEST(TranslateIpv4, GivesTheSumsThatAreComputedAnew) {
     const auto port = static_cast<uint16_t>(rng.Next());
     udp ? packet.Udp(port, 53) : packet.Tcp(port, 80, net::kTcpAck);
     OwnedPacket built = packet.Ttl(9).PayloadLength(rng.Below(40)).Build();
-    ctrack::Shortcut shortcut;
-    shortcut.source = static_cast<uint32_t>(rng.Next());
-    shortcut.destination = static_cast<uint32_t>(rng.Next());
-    shortcut.source_port = static_cast<uint16_t>(rng.Next());
-    shortcut.destination_port = static_cast<uint16_t>(rng.Next());
-    pipeline::TranslateIpv4(built->L3(), built->ip.protocol, shortcut);
+    ctrack::WireEnds answers;
+    answers.source = static_cast<uint32_t>(rng.Next());
+    answers.destination = static_cast<uint32_t>(rng.Next());
+    answers.source_port = static_cast<uint16_t>(rng.Next());
+    answers.destination_port = static_cast<uint16_t>(rng.Next());
+    pipeline::TranslateIpv4(built->L3(), built->ip.protocol, answers);
     ASSERT_EQ(net::Parse(&built.packet).kind, net::FrameKind::kIp);
     ASSERT_TRUE(net::TransportChecksumValid(*built)) << i;
     ASSERT_EQ(built->ip.ttl, 8);
-    ASSERT_EQ(std::memcmp(&shortcut.source, built->ip.source.bytes.data(), 4), 0);
-    ASSERT_EQ(built->ip.destination_port, net::ByteSwap(shortcut.destination_port));
+    ASSERT_EQ(std::memcmp(&answers.destination, built->ip.source.bytes.data(), 4), 0);
+    ASSERT_EQ(std::memcmp(&answers.source, built->ip.destination.bytes.data(), 4), 0);
+    ASSERT_EQ(built->ip.source_port, net::ByteSwap(answers.destination_port));
+    ASSERT_EQ(built->ip.destination_port, net::ByteSwap(answers.source_port));
   }
 }
 
 TEST(TranslateIpv4, LeavesUdpWithoutAChecksumSo) {
   OwnedPacket built = Packet().Ipv4("192.0.2.1", "198.51.100.2").Udp(1, 2).NoUdpChecksum().Build();
-  ctrack::Shortcut shortcut;
-  shortcut.source = 1;
-  pipeline::TranslateIpv4(built->L3(), net::kProtoUdp, shortcut);
+  ctrack::WireEnds answers;
+  answers.source = 1;
+  pipeline::TranslateIpv4(built->L3(), net::kProtoUdp, answers);
   EXPECT_EQ(reinterpret_cast<const net::UdpHeader*>(built->L4())->checksum.Host(), 0);
 }
 

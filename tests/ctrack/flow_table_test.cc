@@ -1,4 +1,4 @@
-#include "dataplane/dpdk/rte_hash_table.h"
+#include "ctrack/flow_table.h"
 
 #include <gtest/gtest.h>
 
@@ -9,13 +9,11 @@
 
 #include "dataplane/net/random.h"
 
-namespace postern::dpdk {
+namespace postern::ctrack {
 namespace {
 
-using ctrack::TableValue;
 using net::Family;
 using net::IpAddress;
-using net::Tuple;
 
 Tuple Ipv4Tuple(uint32_t source, uint16_t port, uint8_t protocol = 6, uint16_t zone = 0) {
   Tuple tuple;
@@ -42,17 +40,24 @@ std::string KeyOf(const Tuple& tuple) {
   return {reinterpret_cast<const char*>(&tuple), sizeof(tuple)};
 }
 
-// A table whose hash is as bad as `hash_bits` says: all else being equal, tuples collide.
-class RteHashTableTest : public testing::Test {
+class FlowTableTest : public testing::Test {
  protected:
-  std::unique_ptr<RteHashTable> Make(uint32_t capacity) {
-    auto table = RteHashTable::Create(capacity, net::FlowHasher({1, 2, 3}), -1);
-    EXPECT_TRUE(table.ok());
-    return std::move(*table);
+  std::unique_ptr<FlowTable> Make(uint32_t capacity) {
+    return std::make_unique<FlowTable>(capacity, net::FlowHasher({1, 2, 3}), pool_);
   }
+  // A connection whose answers' tuple isn't its tuple's mirror.
+  Connection* MakeConnection(const Tuple& tuple) {
+    Connection* connection = pool_.Allocate();
+    Tuple reply = *net::Mirror(tuple);
+    reply.destination_key = static_cast<uint16_t>(reply.destination_key + 1);
+    connection->tuples = {tuple, reply};
+    connection->KeepEnds();
+    return connection;
+  }
+  ConnectionPool pool_{4096};
 };
 
-TEST_F(RteHashTableTest, FindsWhatWasInserted) {
+TEST_F(FlowTableTest, FindsWhatWasInserted) {
   const auto table = Make(64);
   const Tuple tuple = Ipv4Tuple(0xc0000201, 1024);
   const uint32_t hash = table->Hash(tuple);
@@ -67,7 +72,7 @@ TEST_F(RteHashTableTest, FindsWhatWasInserted) {
 }
 
 // Every field counts, also where the hash says nothing.
-TEST_F(RteHashTableTest, TellsTuplesApartWithEqualHashes) {
+TEST_F(FlowTableTest, TellsTuplesApartWithEqualHashes) {
   std::vector<Tuple> tuples;
   const Tuple base = Ipv4Tuple(0xc0000201, 1024);
   tuples.push_back(base);
@@ -91,7 +96,7 @@ TEST_F(RteHashTableTest, TellsTuplesApartWithEqualHashes) {
   }
 }
 
-TEST_F(RteHashTableTest, TakesItsWholeCapacityWhateverTheHashes) {
+TEST_F(FlowTableTest, TakesItsWholeCapacityWhateverTheHashes) {
   constexpr uint32_t kCapacity = 4096;
   for (const uint32_t mask : {0xffffffffU, 0xffU, 0U}) {
     const auto table = Make(kCapacity);
@@ -114,7 +119,7 @@ TEST_F(RteHashTableTest, TakesItsWholeCapacityWhateverTheHashes) {
   }
 }
 
-TEST_F(RteHashTableTest, AgreesWithAMapOverRandomOperations) {
+TEST_F(FlowTableTest, AgreesWithAMapOverRandomOperations) {
   const auto table = Make(2000);
   std::map<std::string, TableValue> reference;
   net::Rng random(42);
@@ -143,7 +148,7 @@ TEST_F(RteHashTableTest, AgreesWithAMapOverRandomOperations) {
   }
 }
 
-TEST_F(RteHashTableTest, BurstsOfBothFamiliesAgreeWithSingleLookups) {
+TEST_F(FlowTableTest, BurstsOfBothFamiliesAgreeWithSingleLookups) {
   const auto table = Make(1000);
   net::Rng random(7);
   for (uint32_t i = 0; i < 500; ++i) {
@@ -167,11 +172,69 @@ TEST_F(RteHashTableTest, BurstsOfBothFamiliesAgreeWithSingleLookups) {
   }
 }
 
-TEST_F(RteHashTableTest, SaysWhenThereIsNoMemory) {
-  const auto table = RteHashTable::Create(1U << 29, net::FlowHasher({}), -1);
-  ASSERT_FALSE(table.ok());
-  EXPECT_NE(table.error().find("memory_mb"), std::string::npos);
+// Small enough that buckets overflow and wrap around all the time; `mask` makes hashes collide.
+TEST_F(FlowTableTest, AgreesWithAMapWhereConnectionsKeepTheTuples) {
+  for (const uint32_t mask : {0xffffffffU, 0xf000'0003U, 0U}) {
+    constexpr uint32_t kCapacity = 60;
+    const auto table = Make(kCapacity);
+    std::vector<Connection*> connections;
+    for (uint32_t n = 0; n < 60; ++n) {
+      connections.push_back(
+          MakeConnection(n % 3 == 0 ? Ipv6Tuple(n, 5) : Ipv4Tuple(n / 3, 5, 17, n % 3 == 1)));
+    }
+    std::map<std::string, TableValue> reference;
+    net::Rng random(mask);
+    for (int step = 0; step < 50'000; ++step) {
+      Connection* connection = connections[random.Below(60)];
+      const auto direction = static_cast<Direction>(random.Below(2));
+      const Tuple& tuple = connection->tuple(direction);
+      const uint32_t hash = table->Hash(tuple) & mask;
+      const auto found = reference.find(KeyOf(tuple));
+      switch (random.Below(3)) {
+        case 0: {
+          const TableValue value = random.Below(4) == 0 ? TableValue::Remote(random.Below(64))
+                                                        : TableValue::Local(connection, direction);
+          const bool room = found == reference.end() && reference.size() < kCapacity;
+          ASSERT_EQ(table->Insert(tuple, hash, value), room);
+          if (room) reference.emplace(KeyOf(tuple), value);
+          break;
+        }
+        case 1:
+          ASSERT_EQ(table->Erase(tuple, hash), found != reference.end());
+          if (found != reference.end()) reference.erase(found);
+          break;
+        default:
+          ASSERT_EQ(table->Lookup(tuple, hash).word(),
+                    found == reference.end() ? 0 : found->second.word());
+      }
+      ASSERT_EQ(table->size(), reference.size());
+    }
+    for (Connection* connection : connections) pool_.Free(connection);
+  }
+}
+
+TEST_F(FlowTableTest, BurstsOfShortKeysAgreeWithSingleLookups) {
+  const auto table = Make(600);
+  for (uint32_t i = 0; i < 300; ++i) {
+    Connection* connection = MakeConnection(Ipv4Tuple(i, 9));
+    for (const Direction direction : {Direction::kOriginal, Direction::kReply}) {
+      const Tuple& tuple = connection->tuple(direction);
+      ASSERT_TRUE(table->Insert(
+          tuple, table->Hash(tuple),
+          i % 7 == 0 ? TableValue::Remote(i) : TableValue::Local(connection, direction)));
+    }
+  }
+  net::Rng random(3);
+  for (size_t size = 0; size <= 64; ++size) {
+    std::vector<net::Ipv4Key> keys(size);
+    for (net::Ipv4Key& key : keys) key = net::Ipv4Key(Ipv4Tuple(random.Below(600), 9));
+    std::vector<TableValue> values(size, TableValue::Remote(9999));
+    table->LookupBurst(keys, values);
+    for (size_t i = 0; i < size; ++i) {
+      EXPECT_EQ(values[i].word(), table->Lookup(keys[i].ToTuple()).word()) << i;
+    }
+  }
 }
 
 }  // namespace
-}  // namespace postern::dpdk
+}  // namespace postern::ctrack

@@ -1,0 +1,183 @@
+#include "ctrack/flow_table.h"
+
+#include <emmintrin.h>
+
+#include <array>
+#include <bit>
+#include <cstring>
+#include <new>
+
+namespace postern::ctrack {
+
+using net::Ipv4Key;
+
+namespace {
+
+constexpr size_t kMaxBurst = 64;
+
+}  // namespace
+
+FlowTable::Memory FlowTable::Reserve(size_t bytes) {
+  constexpr size_t kAlignment = 64;
+  void* memory = std::aligned_alloc(kAlignment, (bytes / kAlignment + 1) * kAlignment);
+  if (memory == nullptr) throw std::bad_alloc();
+  return Memory(memory);
+}
+
+FlowTable::FlowTable(uint32_t capacity, const net::FlowHasher& hasher, const ConnectionPool& pool,
+                     void* memory)
+    : hasher_(hasher),
+      slots_(pool.slots()),
+      capacity_(capacity),
+      bucket_count_(BucketsFor(capacity)),
+      own_memory_(memory == nullptr ? Reserve(BytesFor(capacity)) : Memory()),
+      buckets_(static_cast<Bucket*>(memory == nullptr ? own_memory_.get() : memory)),
+      remote_memory_(Reserve(capacity * sizeof(RemoteSlot))),
+      remote_(static_cast<RemoteSlot*>(remote_memory_.get())) {
+  std::memset(static_cast<void*>(buckets_), 0, BytesFor(capacity));
+}
+
+// The entries with this tag, by bit.
+inline uint32_t FlowTable::Matches(const Bucket& bucket, uint16_t tag) {
+  const auto* tags = reinterpret_cast<const __m128i*>(bucket.tags);
+  const __m128i wanted = _mm_set1_epi16(static_cast<int16_t>(tag));
+  // The second half reads beyond the tags, but within the bucket; `used` has no such bits.
+  const __m128i low = _mm_cmpeq_epi16(_mm_load_si128(tags), wanted);
+  const __m128i high = _mm_cmpeq_epi16(_mm_load_si128(tags + 1), wanted);
+  return static_cast<uint32_t>(_mm_movemask_epi8(_mm_packs_epi16(low, high))) & bucket.used;
+}
+
+inline bool FlowTable::Is(uint32_t reference, const Tuple& tuple) const {
+  if ((reference & kRemote) != 0) return remote_[reference & ~kRemote].tuple == tuple;
+  return At(reference).tuples[reference & 1] == tuple;
+}
+
+inline bool FlowTable::Is(uint32_t reference, const Ipv4Key& key) const {
+  if ((reference & kRemote) != 0 || key.zone != 0) return Is(reference, key.ToTuple());
+  const Connection& connection = At(reference);
+  return connection.kind == key.protocol &&
+         std::memcmp(&connection.ends[reference & 1], &key, sizeof(WireEnds)) == 0;
+}
+
+inline TableValue FlowTable::ValueOf(uint32_t reference) const {
+  if ((reference & kRemote) != 0) return TableValue::Remote(remote_[reference & ~kRemote].worker);
+  return TableValue::Local(slots_ + (reference >> 1), static_cast<Direction>(reference & 1));
+}
+
+template <typename Key>
+inline FlowTable::Place FlowTable::Find(const Key& key, uint32_t hash) const {
+  uint32_t at = HomeOf(hash);
+  for (uint32_t looked = 0; looked < bucket_count_; ++looked, at = After(at)) {
+    const Bucket& bucket = buckets_[at];
+    for (uint32_t fits = Matches(bucket, TagOf(hash)); fits != 0; fits &= fits - 1) {
+      const auto entry = static_cast<unsigned>(std::countr_zero(fits));
+      if (Is(bucket.references[entry], key)) return {at, entry};
+    }
+    if (bucket.passed == 0) break;
+  }
+  return {};
+}
+
+TableValue FlowTable::Lookup(const Tuple& tuple, uint32_t hash) const {
+  const Place place =
+      tuple.family == net::Family::kIpv4 ? Find(Ipv4Key(tuple), hash) : Find(tuple, hash);
+  if (place.bucket == kNone) return {};
+  return ValueOf(buckets_[place.bucket].references[place.entry]);
+}
+
+// First all buckets are asked for, then all connections, then each is looked at.
+template <typename Key>
+inline void FlowTable::FindBurst(std::span<const Key> keys, std::span<const uint32_t> hashes,
+                                 std::span<TableValue> values) const {
+  std::array<uint32_t, kMaxBurst> first;
+  for (size_t i = 0; i < keys.size(); ++i) Prefetch(hashes[i]);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const Bucket& bucket = buckets_[HomeOf(hashes[i])];
+    const uint32_t fits = Matches(bucket, TagOf(hashes[i]));
+    first[i] = fits == 0 ? kNone : bucket.references[std::countr_zero(fits)];
+    if ((first[i] & kRemote) != 0) continue;  // or none
+    const Connection& connection = At(first[i]);
+    __builtin_prefetch(&connection, 1);
+    if constexpr (std::is_same_v<Key, Tuple>) {
+      __builtin_prefetch(&connection.tuples[first[i] & 1]);
+    }
+    // UDP rarely needs a connection's second line.
+    if (keys[i].protocol == net::kProtoTcp) __builtin_prefetch(&connection.protocol, 1);
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (first[i] == kNone) {
+      const Bucket& bucket = buckets_[HomeOf(hashes[i])];
+      if (bucket.passed == 0) {
+        values[i] = {};
+        continue;
+      }
+    } else if (Is(first[i], keys[i])) {
+      values[i] = ValueOf(first[i]);
+      continue;
+    }
+    const Place place = Find(keys[i], hashes[i]);
+    values[i] = place.bucket == kNone ? TableValue()
+                                      : ValueOf(buckets_[place.bucket].references[place.entry]);
+  }
+}
+
+void FlowTable::LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
+                            std::span<TableValue> values) const {
+  FindBurst(tuples, hashes, values);
+}
+
+void FlowTable::LookupBurst(std::span<const Ipv4Key> keys, std::span<TableValue> values) const {
+  std::array<uint32_t, kMaxBurst> hashes;
+  hasher_.HashBurst(keys, hashes);
+  FindBurst(keys, {hashes.data(), keys.size()}, values);
+}
+
+uint32_t FlowTable::AddRemote(const Tuple& tuple, unsigned worker) {
+  uint32_t slot = remote_free_;
+  if (slot != kNone) {
+    remote_free_ = remote_[slot].next_free;
+  } else {
+    slot = remote_used_++;
+  }
+  remote_[slot] = {tuple, worker, kNone};
+  return slot | kRemote;
+}
+
+bool FlowTable::Insert(const Tuple& tuple, uint32_t hash, TableValue value) {
+  if (size_ == capacity_ || !Lookup(tuple, hash).empty()) return false;
+  constexpr uint16_t kFull = (1U << kEntries) - 1;
+  uint32_t at = HomeOf(hash);
+  for (; buckets_[at].used == kFull; at = After(at)) {
+    if (buckets_[at].passed != UINT16_MAX) ++buckets_[at].passed;
+  }
+  Bucket& bucket = buckets_[at];
+  const auto entry = static_cast<unsigned>(std::countr_one(bucket.used));
+  bucket.used = static_cast<uint16_t>(bucket.used | 1U << entry);
+  bucket.tags[entry] = TagOf(hash);
+  bucket.references[entry] = value.IsRemote()
+                                 ? AddRemote(tuple, value.worker())
+                                 : static_cast<uint32_t>(value.connection() - slots_) << 1 |
+                                       static_cast<uint32_t>(value.direction());
+  ++size_;
+  return true;
+}
+
+bool FlowTable::Erase(const Tuple& tuple, uint32_t hash) {
+  const Place place =
+      tuple.family == net::Family::kIpv4 ? Find(Ipv4Key(tuple), hash) : Find(tuple, hash);
+  if (place.bucket == kNone) return false;
+  for (uint32_t at = HomeOf(hash); at != place.bucket; at = After(at)) {
+    if (buckets_[at].passed != UINT16_MAX) --buckets_[at].passed;
+  }
+  Bucket& bucket = buckets_[place.bucket];
+  bucket.used = static_cast<uint16_t>(bucket.used & ~(1U << place.entry));
+  const uint32_t reference = bucket.references[place.entry];
+  if ((reference & kRemote) != 0) {
+    remote_[reference & ~kRemote].next_free = remote_free_;
+    remote_free_ = reference & ~kRemote;
+  }
+  --size_;
+  return true;
+}
+
+}  // namespace postern::ctrack

@@ -105,9 +105,12 @@ net::Status Engine::TryReload() {
     return net::Error{error};
   }
   WarnOf(*config, *model);
+  // The ports stay as they are. Where the routes do, too, only rules are new to the workers.
+  const pipeline::Snapshot* current = dataplane_->current();
+  const bool same_routes = current != nullptr && config->routes == config_.routes;
   config_ = std::move(*config);
   sysctls_ = config_.sysctls;
-  Publish(*model, config_, sysctls_, true, nullptr);
+  Publish(*model, config_, sysctls_, true, same_routes ? current->routes : nullptr);
   return {};
 }
 

@@ -42,6 +42,7 @@ struct Pipeline::Impl::Lane {
   const net::Time udp_until;     // when a UDP connection ends that isn't a stream
   const net::Time stream_until;  // when one ends that is
   uint64_t key = 0;              // ShortcutKey without status and flags
+  uint32_t neighbors = 0;        // their generation
 
   // A run of packets of one path.
   rules::PathId path = rules::kNoPath;
@@ -72,15 +73,21 @@ inline bool Pipeline::Impl::Follow(Lane* lane, const Frame& frame, ctrack::Table
   const uint32_t status = connection->status;
   const uint64_t key = lane->key | uint64_t{static_cast<uint16_t>(status)} << 32;
   if (shortcut.key != key) {
-    if (udp) return false;
-    const auto* tcp = reinterpret_cast<const net::TcpHeader*>(l4);
-    if (shortcut.key != (key | uint64_t{tcp->flags} << 56)) return false;
+    const uint8_t flags = udp ? 0 : reinterpret_cast<const net::TcpHeader*>(l4)->flags;
+    if (shortcut.key != (key | uint64_t{flags} << 56) &&
+        !Renew(connection, direction, key, protocol, flags)) {
+      return false;
+    }
   }
   if (connection->expires <= lane->now) return false;
   const uint32_t l3_length =
       kIpv4 ? ipv4->total_length.Host() : ipv6->payload_length.Host() + sizeof(net::Ipv6Header);
-  const NextHop& hop = next_hops_.At(shortcut.next_hop);
+  NextHop& hop = next_hops_.At(shortcut.next_hop);
   if (l3_length > hop.mtu) return false;
+  if (hop.generation != lane->neighbors) [[unlikely]] {
+    if (!RefreshHop(&hop, lane->now)) return false;
+    lane->neighbors = hop.generation;
+  }
 
   const auto l4_length = static_cast<uint32_t>(l3_length - static_cast<uint32_t>(l4 - l3));
   if (lane->settings.checksum && !frame.checksum_verified) {
@@ -222,7 +229,6 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
                                   Whole whole) {
   now_ = now;
   stats_.packets += frames.size();
-  RenewEpoch();
   Recognise(frames, in_port);
   LookUp();
   const ctrack::Settings& settings = snapshot_->conntrack;
@@ -233,6 +239,7 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
             now + settings.udp_timeout * net::kSecond,
             now + settings.udp_timeout_stream * net::kSecond};
   lane.key = ShortcutKey(epoch_, 0, in_port, 0);
+  lane.neighbors = neighbors_.generation();
   const uint64_t changes = table_changes_;
   for (size_t i = 0; i < frames.size(); ++i) {
     const Family family = burst_.family[i];
@@ -250,8 +257,7 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
     known.value = value;
     known.table_changes = changes;
     Ingress(packet, known, now);
-    RenewEpoch();
-    lane.key = ShortcutKey(epoch_, 0, in_port, 0);
+    lane.neighbors = neighbors_.generation();
   }
   Flush(&lane);
   tracker_.Reap();

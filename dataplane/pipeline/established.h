@@ -11,9 +11,12 @@
 //   follow      each in turn: compare one number, prove the transport checksum, let the protocol
 //               look, rewrite, count, send. Whatever is unusual goes the slow way at its turn.
 //
-// The one number (ShortcutKey) holds the pipeline's epoch, which ends when a snapshot, a neighbour
-// or a port changes; the connection's status bits; the port that the packet came in by; and its TCP
-// flags where a rule has read them.
+// The one number (ShortcutKey) holds the pipeline's epoch, which ends with each snapshot; the
+// connection's status bits; the port that the packet came in by; and its TCP flags where a rule has
+// read them. After a change of rules alone a shortcut is right but for its path, and is renewed
+// where the new rules can't tell this connection from one that has walked them (renewal.cc). A
+// change among the neighbours concerns the next hops, each of which is looked up again when it is
+// next used.
 //
 // Invariants: packets of a burst are handled in their order. Until a packet is known to be able to
 // follow its shortcut nothing is written to it or to its connection, so the slow path sees it as it

@@ -113,7 +113,8 @@ bool Pipeline::Impl::StillRemembered(Flight& f) {
 }
 
 void Pipeline::Impl::Remember(const Flight& f) {
-  constexpr uint16_t kAllowed = rules::kDependsTcpFlags | rules::kDependsCtStatus;
+  constexpr uint16_t kAllowed =
+      rules::kDependsTcpFlags | rules::kDependsCtStatus | rules::kDependsTuple;
   if (!snapshot_->fast_path || f.ct.connection == nullptr || f.unconfirmed || f.nat_walked ||
       f.source != Source::kPort || f.path->overflow || (f.path->depends & ~kAllowed) != 0 ||
       MightBeRefused(f) || !f.confirmed_before) {
@@ -156,14 +157,15 @@ void Pipeline::Impl::LearnShortcut(const Flight& f) {
   if (family == net::Family::kIpv6 && (connection->status & kTranslated) != 0) return;
   const net::MacAddress* mac = neighbors_.Find(f.route.port, family, f.route.next_hop, f.now);
   if (mac == nullptr) return;
-  // To have looked may have made it stale.
-  RenewEpoch();
   NextHop hop;
   hop.ethernet.destination = *mac;
   hop.ethernet.source = routes().port(f.route.port).mac;
   hop.ethernet.type = family == net::Family::kIpv4 ? net::kEtherTypeIpv4 : net::kEtherTypeIpv6;
   hop.out_port = f.route.port;
+  hop.family = family;
   hop.mtu = PathMtu(f.route);
+  hop.generation = neighbors_.generation();
+  hop.address = f.route.next_hop;
   ctrack::Shortcut shortcut;
   shortcut.next_hop = next_hops_.Intern(hop);
   if (shortcut.next_hop == NextHops::kNone) return;
@@ -171,17 +173,7 @@ void Pipeline::Impl::LearnShortcut(const Flight& f) {
   shortcut.key = ShortcutKey(epoch_, connection->status, packet.in_port,
                              flags_matter != 0 ? packet.ip.tcp_flags : uint8_t{0});
   connection->shortcut[direction] = shortcut;
-}
-
-void Pipeline::Impl::BeginEpoch() {
-  // 0 is what a connection has that never learned a shortcut.
-  if (++epoch_ == 0) ++epoch_;
-  neighbor_generation_ = neighbors_.generation();
-  next_hops_.Clear();
-}
-
-void Pipeline::Impl::RenewEpoch() {
-  if (neighbor_generation_ != neighbors_.generation()) BeginEpoch();
+  if (f.remembered == rules::kNoPath) NoteClass(f, shortcut, flags_matter != 0);
 }
 
 }  // namespace postern::pipeline

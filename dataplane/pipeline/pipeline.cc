@@ -41,11 +41,16 @@ Pipeline::Impl::Impl(const Context& context)
       reassembler_(ReassemblyAtStart(context.seed), context.io->pool(), this) {}
 
 void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
+  const bool renewable = snapshot_ != nullptr && OnlyRulesDiffer(*snapshot);
   snapshot_ = snapshot;
   tracker_.SetSettings(&snapshot->conntrack);
-  neighbors_.Configure(snapshot->routes.get(), snapshot->neighbors);
   reassembler_.Configure(ReassemblyFor(snapshot->conntrack));
-  BeginEpoch();
+  classes_.Clear();
+  if (++epoch_ == 0) ++epoch_;
+  if (renewable) return;
+  neighbors_.Configure(snapshot->routes.get(), snapshot->neighbors);
+  next_hops_.Clear();
+  renewable_from_ = epoch_;
 }
 
 bool Pipeline::Impl::Tick(net::Time now) {

@@ -5,6 +5,7 @@
 //   hooks.cc      the hooks in netfilter's order, from PREROUTING to confirm
 //   nat_hook.cc   the nat table and the translation of packets
 //   memory.cc     remembered paths (DESIGN.md section 4)
+//   renewal.cc    shortcuts after a change of rules or neighbours
 //   established.cc  the established path: bursts, and packets that follow a shortcut
 //   egress.cc     fragmentation, neighbours, ports and twins
 //   self.cc       what Postern itself sends: ICMP errors, resets
@@ -23,6 +24,7 @@
 
 #include "dataplane/pipeline/flight.h"
 #include "dataplane/pipeline/next_hops.h"
+#include "dataplane/pipeline/path_classes.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/route/fragment.h"
 #include "dataplane/route/icmp_error.h"
@@ -101,8 +103,18 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   // After the slow path has sent a packet by `route`: the next one of its kind may take the
   // shortcut.
   void LearnShortcut(const Flight& f);
-  void BeginEpoch();
-  void RenewEpoch();
+  // ---- renewal.cc ----
+  // Whether `next` differs in its rules alone.
+  bool OnlyRulesDiffer(const Snapshot& next) const;
+  // The shortcut was learned under other rules: makes it one of the present ones if these say the
+  // same to all packets like this one and have said it already. `key`: what it should be, without
+  // TCP flags.
+  bool Renew(ctrack::Connection* connection, net::Direction direction, uint64_t key,
+             uint8_t protocol, uint8_t tcp_flags);
+  // What the rules have said to a packet that has walked, for Renew.
+  void NoteClass(const Flight& f, const ctrack::Shortcut& shortcut, bool flags_matter);
+  // After a change among the neighbours: false if this one isn't known any more.
+  bool RefreshHop(NextHop* hop, net::Time now);
 
   // ---- hooks.cc ----
   void Ingress(net::Packet* packet, const Known& known, net::Time now);
@@ -195,9 +207,11 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   static constexpr auto kNotPlain = static_cast<net::Family>(0);
   Burst burst_;
   NextHops next_hops_;
-  // Shortcuts of another epoch lead nowhere.
+  // Shortcuts of another epoch can't be followed. 0 is what a connection has that never learned
+  // one.
   uint32_t epoch_ = 0;
-  uint32_t neighbor_generation_ = 0;
+  uint32_t renewable_from_ = 0;  // those since this epoch are wrong in their paths at most
+  PathClasses classes_;
 
   const Context context_;
   const Snapshot* snapshot_ = nullptr;

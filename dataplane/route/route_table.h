@@ -36,6 +36,7 @@ struct StaticRoute {
   Prefix prefix;
   std::optional<IpAddress> via;
   PortId port = net::kNoPort;  // kNoPort: the port whose subnet holds `via`
+  friend bool operator==(const StaticRoute&, const StaticRoute&) = default;
 };
 
 struct StaticNeighbor {
@@ -43,6 +44,7 @@ struct StaticNeighbor {
   IpAddress address;
   MacAddress mac;
   PortId port = 0;
+  friend bool operator==(const StaticNeighbor&, const StaticNeighbor&) = default;
 };
 
 enum class RouteKind : uint8_t { kUnreachable, kUnicast, kLocal, kBroadcast, kMulticast };

@@ -21,6 +21,29 @@ struct Overloaded : Visitors... {
 template <typename... Visitors>
 Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
+// The rule looks at addresses or ports, of the packet or its connection, or may do so.
+bool ReadsTuple(const Rule& rule, const IpPart& ip) {
+  using Field = ConntrackMatch::Field;
+  constexpr uint16_t kTuple = Field::kOrigSrc | Field::kOrigDst | Field::kReplSrc |
+                              Field::kReplDst | Field::kOrigSrcPort | Field::kOrigDstPort |
+                              Field::kReplSrcPort | Field::kReplDstPort;
+  const auto ports = [](const auto& m) { return !m.source.IsAll() || !m.destination.IsAll(); };
+  if (ip.source_mask != AddressWords{} || ip.destination_mask != AddressWords{} ||
+      ip.Has(IpPart::kInvertSource) || ip.Has(IpPart::kInvertDestination)) {
+    return true;
+  }
+  return std::any_of(rule.matches.begin(), rule.matches.end(), [&](const Match& match) {
+    return std::visit(
+        Overloaded{[&](const TcpMatch& m) { return ports(m); },
+                   [&](const UdpMatch& m) { return ports(m); },
+                   [](const ConntrackMatch& m) { return (m.fields & kTuple) != 0; },
+                   [](const CommentMatch&) { return false; },
+                   [](const StateMatch&) { return false; }, [](const MarkMatch&) { return false; },
+                   [](const IcmpMatch&) { return false; }, [](const auto&) { return true; }},
+        match);
+  });
+}
+
 // Indexes by the chain of the model; null: the chain needs none.
 using ChainIndexes = std::unordered_map<const Chain*, std::shared_ptr<const ChainIndex>>;
 
@@ -55,7 +78,7 @@ class Compiler {
         out_.places.push_back(place);
       }
       const auto last = static_cast<uint32_t>(out_.places.size());
-      ranges.push_back({first, last, nullptr});
+      ranges.push_back({first, last, last, nullptr});
       if (!chain.builtin) continue;
       place.number = 0;
       out_.places.push_back(place);
@@ -81,7 +104,12 @@ class Compiler {
     for (size_t c = 0; c < model.chains.size(); ++c) {
       std::vector<Rule>& rules = model.chains[c].rules;
       for (size_t r = 0; r < rules.size(); ++r) {
-        FillRule(family, rules[r], &out_.rules[ranges[c].first + r]);
+        CompiledRule& compiled = out_.rules[ranges[c].first + r];
+        FillRule(family, rules[r], &compiled);
+        if (ReadsTuple(rules[r], compiled.ip)) {
+          ranges[c].first_of_tuple =
+              std::min(ranges[c].first_of_tuple, static_cast<uint32_t>(ranges[c].first + r));
+        }
       }
       ranges[c].index = IndexOf(family, table, model.chains[c], ranges[c]);
     }

@@ -37,6 +37,8 @@ using CompiledMatch =
 struct ChainRange {
   uint32_t first = 0;
   uint32_t last = 0;  // one behind
+  // The first of them whose answer depends on addresses or ports; `last` if there is none.
+  uint32_t first_of_tuple = 0;
   // Which of its rules can match a packet; null: every rule is looked at.
   std::shared_ptr<const ChainIndex> index;
 };

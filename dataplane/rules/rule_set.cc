@@ -42,6 +42,11 @@ WalkResult Decide(net::Verdict verdict, net::DropReason reason, RuleId id) {
   return result;
 }
 
+// The walk has passed the rules of `chain` before `end`, by looking at them or by an index.
+void NoteTuple(const ChainRange& chain, RuleId end, PathBuilder* path) {
+  if (chain.first_of_tuple < end) path->depends |= kDependsTuple;
+}
+
 // A target that ends the walk.
 WalkResult Finish(const CompiledTarget& target, RuleId id, uint16_t* depends) {
   WalkResult result;
@@ -113,12 +118,14 @@ WalkResult RuleSet::Walk(net::Table table, const WalkContext& context) const {
   steps.Enter(chains[base.chain]);
   for (;;) {
     if (returns || !steps.Advance()) {
+      if (!returns) NoteTuple(*steps.place().chain, steps.place().chain->last, context.path);
       if (depth == 0) break;
       steps.ReturnTo(stack[--depth]);
       returns = false;
       continue;
     }
     const RuleId id = steps.id();
+    NoteTuple(*steps.place().chain, id + 1, context.path);
     const CompiledRule& rule = compiled.rules[id];
     const Answer answer = Evaluate(compiled, rule, key, context);
     if (answer == Answer::kNo) continue;

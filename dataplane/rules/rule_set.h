@@ -34,6 +34,9 @@ enum Dependence : uint16_t {
   kDependsTime = 1U << 3,        // limit, recent, ctexpire …
   kDependsSideEffect = 1U << 4,  // LOG, REJECT, recent --set: the walk itself must happen
   kDependsCtStatus = 1U << 5,    // ASSURED, SEEN_REPLY …: status bits
+  // Addresses or ports. Where it isn't set, the answer is that of all connections of one family and
+  // protocol.
+  kDependsTuple = 1U << 6,
 };
 
 struct PathStep {

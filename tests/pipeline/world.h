@@ -149,27 +149,8 @@ class World {
     for (unsigned i = 0; i < options_.workers; ++i) {
       next->worker_rules.push_back(std::make_unique<rules::WorkerRules>(*next->rules));
     }
-    route::PortConfig wan{
-        kWan,
-        "wan0",
-        *net::ParseMac(kWanMac),
-        *net::ParseMac("02:00:00:00:01:01"),
-        options_.wan_mtu,
-        true,
-        {*net::ParsePrefix("203.0.113.2/24"), *net::ParsePrefix("2001:db8:1::2/64")}};
-    route::PortConfig lan{
-        kLan,
-        "lan0",
-        *net::ParseMac(kLanMac),
-        *net::ParseMac("02:00:00:00:01:02"),
-        1500,
-        true,
-        {*net::ParsePrefix("192.168.1.1/24"), *net::ParsePrefix("2001:db8:2::1/64")}};
-    std::vector<route::StaticRoute> routes = {{*net::ParsePrefix("0.0.0.0/0"),
-                                               net::ParseAddress(net::Family::kIpv4, "203.0.113.1"),
-                                               net::kNoPort}};
-    next->routes = std::make_shared<route::RouteTable>(std::vector{wan, lan}, routes,
-                                                       route::MakeTrieFib(), generation_);
+    // Rules change alone, as when iptables is called.
+    next->routes = current == nullptr ? MakeRoutes() : current->routes;
     next->conntrack.max = options_.conntrack_max;
     next->fast_path = options_.fast_path;
     next->strict_port_preservation = options_.strict_port_preservation;
@@ -207,6 +188,30 @@ class World {
   WorldOutput output;
 
  private:
+  std::shared_ptr<const route::RouteTable> MakeRoutes() const {
+    route::PortConfig wan{
+        kWan,
+        "wan0",
+        *net::ParseMac(kWanMac),
+        *net::ParseMac("02:00:00:00:01:01"),
+        options_.wan_mtu,
+        true,
+        {*net::ParsePrefix("203.0.113.2/24"), *net::ParsePrefix("2001:db8:1::2/64")}};
+    route::PortConfig lan{
+        kLan,
+        "lan0",
+        *net::ParseMac(kLanMac),
+        *net::ParseMac("02:00:00:00:01:02"),
+        1500,
+        true,
+        {*net::ParsePrefix("192.168.1.1/24"), *net::ParsePrefix("2001:db8:2::1/64")}};
+    std::vector<route::StaticRoute> routes = {{*net::ParsePrefix("0.0.0.0/0"),
+                                               net::ParseAddress(net::Family::kIpv4, "203.0.113.1"),
+                                               net::kNoPort}};
+    return std::make_shared<const route::RouteTable>(std::vector{wan, lan}, routes,
+                                                     route::MakeTrieFib(), generation_);
+  }
+
   const Options options_;
   rules::SharedState shared_;
   uint32_t generation_ = 0;

@@ -296,27 +296,27 @@ TEST(Depends, NamesWhatWasConsulted) {
     uint16_t expected;
   };
   const Row rows[] = {
-      {"addresses", RuleOf().From("192.0.2.1"), 0},
-      {"tcp ports", RuleOf().Tcp(22), 0},
-      {"tcp flags", RuleOf().Protocol(6).With(syn), kDependsTcpFlags},
+      {"addresses", RuleOf().From("192.0.2.1"), kDependsTuple},
+      {"tcp ports", RuleOf().Tcp(22), kDependsTuple},
+      {"tcp flags", RuleOf().Protocol(6).With(syn), kDependsTcpFlags | kDependsTuple},
       {"tcp flags of another port", RuleOf().Protocol(6).With([&] {
          TcpMatch other = syn;
          other.destination = {23, 23};
          return other;
        }()),
-       0},
-      {"ip part didn't match", RuleOf().From("192.0.2.9").Protocol(6).With(syn), 0},
-      {"an earlier match said no", RuleOf().Tcp(23).With(MarkMatch{1}), 0},
+       kDependsTuple},
+      {"ip part didn't match", RuleOf().From("192.0.2.9").Protocol(6).With(syn), kDependsTuple},
+      {"an earlier match said no", RuleOf().Tcp(23).With(MarkMatch{1}), kDependsTuple},
       {"mark", RuleOf().With(MarkMatch{1}), kDependsMark},
       {"ctstate", RuleOf().State(kCtStateNew), 0},
       {"state", RuleOf().With(StateMatch{kCtStateNew, false}), 0},
       {"ctstate DNAT", RuleOf().With(dnat), kDependsCtStatus},
       {"ctstatus", RuleOf().With(status), kDependsCtStatus},
-      {"ctreplsrc", RuleOf().With(replies), kDependsCtStatus},
+      {"ctreplsrc", RuleOf().With(replies), kDependsCtStatus | kDependsTuple},
       {"ctexpire", RuleOf().With(expires), kDependsTime},
-      {"limit", RuleOf().With(limit), kDependsTime | kDependsSideEffect},
-      {"recent", RuleOf().With(recent), kDependsTime | kDependsSideEffect},
-      {"connlimit", RuleOf().With(connlimit), kDependsTime | kDependsSideEffect},
+      {"limit", RuleOf().With(limit), kDependsTime | kDependsSideEffect | kDependsTuple},
+      {"recent", RuleOf().With(recent), kDependsTime | kDependsSideEffect | kDependsTuple},
+      {"connlimit", RuleOf().With(connlimit), kDependsTime | kDependsSideEffect | kDependsTuple},
       {"comment", RuleOf().With(CommentMatch{"x"}), 0},
       {"MARK", RuleOf(MarkTarget{1, 1}), kDependsSideEffect},
   };
@@ -332,6 +332,24 @@ TEST(Depends, NamesWhatWasConsulted) {
   auto echo = TestPacket().Icmp(8, 0);
   icmp.Walk(echo);
   EXPECT_EQ(icmp.path.depends, kDependsPacket);
+}
+
+// What an index leaves out has been passed, too; what stands behind the verdict hasn't.
+TEST(Depends, OnAddressesOnlyAsFarAsTheWalkWent) {
+  for (const uint32_t index_from : {1U, 1000U}) {
+    const auto depends = [&](std::vector<Rule> rules) {
+      Walker walker(ModelOf().Input(std::move(rules)), nullptr, nullptr, {"lan0"}, index_from);
+      auto packet = TestPacket("192.0.2.1").Tcp(1024, 22);
+      walker.Walk(packet);
+      return walker.path.depends;
+    };
+    const Rule other = RuleOf(DropTarget{}).From("192.0.2.9");
+    const Rule accept = RuleOf(AcceptTarget{});
+    EXPECT_EQ(depends({accept, other, other}), 0);
+    EXPECT_EQ(depends({other, accept, other}), kDependsTuple);
+    EXPECT_EQ(depends({RuleOf(NoTarget{}), other, RuleOf(NoTarget{})}), kDependsTuple);
+    EXPECT_EQ(depends({RuleOf(ReturnTarget{}), other}), 0);
+  }
 }
 
 TEST(PathBuilder, OverflowsIntoSingleCounts) {

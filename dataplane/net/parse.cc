@@ -28,24 +28,22 @@ ParseResult ParseArp(const Packet& packet) {
   return {FrameKind::kArp, DropReason::kNone};
 }
 
-// Looks for a source route among `length` bytes of IPv4 options. False where an option's length
-// can't be (RFC 791 3.1).
-bool ReadIpv4Options(const uint8_t* options, uint32_t length, bool* source_routed) {
+// Whether there is a source route among `length` bytes of IPv4 options, as far as their lengths
+// make sense (RFC 791 3.1). What is wrong with them is asked when the packet is routed.
+bool FindSourceRoute(const uint8_t* options, uint32_t length) {
   uint32_t at = 0;
   while (at < length) {
     const uint8_t kind = options[at];
-    if (kind == kIpOptionEnd) return true;
+    if (kind == kIpOptionEnd) return false;
     if (kind == kIpOptionNop) {
       ++at;
       continue;
     }
-    if (length - at < 2) return false;
-    const uint8_t size = options[at + 1];
-    if (size < 2 || size > length - at) return false;
-    if (kind == kIpOptionLooseRoute || kind == kIpOptionStrictRoute) *source_routed = true;
-    at += size;
+    if (kind == kIpOptionLooseRoute || kind == kIpOptionStrictRoute) return true;
+    if (length - at < 2 || options[at + 1] < 2) return false;
+    at += options[at + 1];
   }
-  return true;
+  return false;
 }
 
 ParseResult ParseIpv4(Packet* packet) {
@@ -64,10 +62,10 @@ ParseResult ParseIpv4(Packet* packet) {
   if (total < header_length) return Invalid(DropReason::kIpHeaderInvalid);
 
   ip.has_options = header_length > sizeof(Ipv4Header);
-  if (ip.has_options &&
-      !ReadIpv4Options(reinterpret_cast<const uint8_t*>(header) + sizeof(Ipv4Header),
-                       header_length - uint32_t{sizeof(Ipv4Header)}, &ip.source_routed)) {
-    return Invalid(DropReason::kIpHeaderInvalid);
+  if (ip.has_options) {
+    ip.source_routed =
+        FindSourceRoute(reinterpret_cast<const uint8_t*>(header) + sizeof(Ipv4Header),
+                        header_length - uint32_t{sizeof(Ipv4Header)});
   }
   ip.family = Family::kIpv4;
   ip.protocol = header->protocol;

@@ -6,32 +6,6 @@ namespace {
 using net::DropReason;
 using net::Family;
 
-constexpr uint8_t kOptionEnd = 0;
-constexpr uint8_t kOptionNoop = 1;
-constexpr uint8_t kOptionLooseSourceRoute = 131;
-constexpr uint8_t kOptionStrictSourceRoute = 137;
-
-bool HasSourceRoute(const net::Packet& packet) {
-  if (packet.ip.family != Family::kIpv4 || !packet.ip.has_options) return false;
-  const auto* header = packet.At<net::Ipv4Header>(packet.ip.l3_offset);
-  if (header == nullptr) return false;
-  const uint32_t end = packet.ip.l3_offset + header->HeaderLength();
-  uint32_t at = packet.ip.l3_offset + sizeof(net::Ipv4Header);
-  while (at < end) {
-    const uint8_t* option = packet.At<uint8_t>(at);
-    if (option == nullptr || *option == kOptionEnd) return false;
-    if (*option == kOptionNoop) {
-      ++at;
-      continue;
-    }
-    if (*option == kOptionLooseSourceRoute || *option == kOptionStrictSourceRoute) return true;
-    const uint8_t* size = packet.At<uint8_t>(at + 1);
-    if (size == nullptr || *size < 2) return false;
-    at += *size;
-  }
-  return false;
-}
-
 DropReason CheckV4(const net::ParsedPacket& ip, bool local_source) {
   const uint32_t source = ip.source.AsV4();
   const uint32_t destination = ip.destination.AsV4();
@@ -40,7 +14,10 @@ DropReason CheckV4(const net::ParsedPacket& ip, bool local_source) {
     return DropReason::kMartianSource;
   }
   // A DHCP client's first packet: 0.0.0.0 to 255.255.255.255.
-  if (destination == 0xffffffff || (source == 0 && destination == 0)) return DropReason::kNone;
+  if (destination == 0xffffffff || (source == 0 && destination == 0)) {
+    const bool ours = local_source || net::IsLoopback(ip.family, ip.source);
+    return ours ? DropReason::kMartianSource : DropReason::kNone;
+  }
   if (is_zero_net(source)) return DropReason::kMartianSource;
   if (is_zero_net(destination)) return DropReason::kMartianDestination;
   if (net::IsLoopback(ip.family, ip.destination)) return DropReason::kMartianDestination;
@@ -66,7 +43,6 @@ DropReason CheckOnArrival(const net::ParsedPacket& ip) {
 }
 
 DropReason CheckOnRouting(const net::Packet& packet, bool local_source) {
-  if (HasSourceRoute(packet)) return DropReason::kSourceRoute;
   if (packet.ip.family == Family::kIpv4) return CheckV4(packet.ip, local_source);
   return DropReason::kNone;
 }

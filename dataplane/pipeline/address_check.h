@@ -10,8 +10,7 @@ namespace postern::pipeline {
 net::DropReason CheckOnArrival(const net::ParsedPacket& ip);
 
 // Refused when the packet is routed, after PREROUTING (ip_route_input_slow): martian sources and
-// destinations, an IPv4 source route option. `local_source`: the source is an address of the
-// appliance itself.
+// destinations. `local_source`: the source is an address of the appliance itself.
 net::DropReason CheckOnRouting(const net::Packet& packet, bool local_source);
 
 }  // namespace postern::pipeline

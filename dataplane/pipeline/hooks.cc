@@ -10,6 +10,7 @@
 // consumed the packet.
 #include "dataplane/net/checksum.h"
 #include "dataplane/pipeline/address_check.h"
+#include "dataplane/pipeline/ipv4_options.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 
 namespace postern::pipeline {
@@ -84,6 +85,18 @@ bool Pipeline::Impl::ReversePathOk(const Flight& f) const {
   return snapshot_->reverse_path_filter == ReversePath::kLoose || back.port == packet.in_port;
 }
 
+// ip_rcv_options: accept_source_route is 0.
+bool Pipeline::Impl::OptionsOk(Flight& f) {
+  const Ipv4OptionsView options = ReadIpv4Options(*f.packet);
+  if (options.wrong_at) {
+    SendError(f, {net::kIcmpParameterProblem, 0, *options.wrong_at});
+    FinishDrop(f, DropReason::kIpHeaderInvalid);
+    return false;
+  }
+  if (options.source_route) FinishDrop(f, DropReason::kSourceRoute);
+  return !options.source_route;
+}
+
 bool Pipeline::Impl::RouteInput(Flight& f) {
   net::Packet& packet = *f.packet;
   const net::Family family = packet.ip.family;
@@ -98,6 +111,7 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
     FinishDrop(f, DropReason::kReversePath);
     return false;
   }
+  if (packet.ip.has_options && !OptionsOk(f)) return false;
   if (f.route.kind == RouteKind::kUnreachable) {
     const bool v4 = family == net::Family::kIpv4;
     SendError(f, v4 ? route::IcmpError{net::kIcmpUnreachable, 0, 0}
@@ -152,15 +166,20 @@ bool Pipeline::Impl::ForwardChecks(Flight& f) {
     FinishDrop(f, DropReason::kBroadcast);
     return false;
   }
-  if (!v4 && net::IsLinkLocal(packet.ip.family, packet.ip.source)) {
-    SendError(f, {net::kIcmpv6Unreachable, 2, 0});  // beyond scope of source address
-    FinishDrop(f, DropReason::kMartianSource);
-    return false;
-  }
   if (packet.ip.ttl <= 1) {
     SendError(f, {v4 ? net::kIcmpTimeExceeded : net::kIcmpv6TimeExceeded, 0, 0});
     FinishDrop(f, DropReason::kTtlExpired);
     return false;
+  }
+  // What stays on its link may have a source of the link's scope.
+  if (!v4 && f.route.port != packet.in_port) {
+    const bool link_local = net::IsLinkLocal(packet.ip.family, packet.ip.source);
+    if (link_local)
+      SendError(f, {net::kIcmpv6Unreachable, 2, 0});  // beyond scope of source address
+    if (link_local || packet.ip.source.IsZero()) {
+      FinishDrop(f, DropReason::kMartianSource);
+      return false;
+    }
   }
   const uint32_t mtu = PathMtu(f.route);
   const bool reassembled = packet.largest_fragment != 0;

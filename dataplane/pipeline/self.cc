@@ -151,6 +151,9 @@ std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) c
   if (back.kind == route::RouteKind::kLocal) return ip.source;
   if (back.kind != route::RouteKind::kUnicast) return std::nullopt;
   if (ip.family == Family::kIpv6 && about.source == Source::kPort) {
+    if (net::IsLinkLocal(ip.family, ip.source)) {
+      return route::LinkLocalAddress(routes().port(about.packet->in_port).mac);
+    }
     return routes().SourceFor(about.packet->in_port, ip.family, ip.source);
   }
   return routes().SourceFor(back.port, ip.family, back.next_hop);

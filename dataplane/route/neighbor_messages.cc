@@ -66,7 +66,8 @@ void NeighborTable::Impl::LearnArp(const Packet& packet, const ArpMessage& messa
 // ndisc_recv_ns.
 void NeighborTable::Impl::HandleSolicitation(PortId port, const NdMessage& message, Time now,
                                              bool answer) {
-  if (!routes->IsLocalTo(port, message.target)) return;
+  const bool anycast = routes->IsRouterAnycast(port, message.target);
+  if (!anycast && !routes->IsLocalTo(port, message.target)) return;
   const MacAddress own = routes->port(port).mac;
   NdMessage reply;
   reply.source = message.target;
@@ -74,7 +75,7 @@ void NeighborTable::Impl::HandleSolicitation(PortId port, const NdMessage& messa
   reply.router = true;
   Packet frame;
   if (message.source.IsZero()) {  // duplicate detection: all nodes hear that the address is taken
-    if (!answer) return;
+    if (!answer || anycast) return;
     reply.destination = *net::ParseAddress(Family::kIpv6, "ff02::1");
     reply.override_flag = true;
     reply.link_layer = own;
@@ -94,7 +95,7 @@ void NeighborTable::Impl::HandleSolicitation(PortId port, const NdMessage& messa
   if (!answer) return;
   reply.destination = message.source;
   reply.solicited = true;
-  reply.override_flag = multicast;
+  reply.override_flag = multicast && !anycast;  // RFC 4861 4.4
   if (multicast) reply.link_layer = own;
   if (!BuildNeighborMessage(pool, reply, own, MacAddress{}, &frame)) return;
   frame.out_port = port;

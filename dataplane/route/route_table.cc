@@ -35,6 +35,15 @@ std::optional<IpAddress> SubnetBroadcast(const Prefix& subnet) {
                        ~net::PrefixMask(Family::kIpv4, subnet.length).AsV4());
 }
 
+// RFC 4291 2.6.1: the subnet's address means its routers. Not where the prefix leaves no room for
+// hosts (RFC 6164 5.1).
+std::optional<IpAddress> RouterAnycast(const Prefix& subnet) {
+  constexpr uint8_t kPointToPoint = 127;
+  if (subnet.family != Family::kIpv6 || subnet.length >= kPointToPoint) return std::nullopt;
+  const IpAddress anycast = subnet.address & net::PrefixMask(Family::kIpv6, subnet.length);
+  return anycast.IsZero() ? std::nullopt : std::optional(anycast);
+}
+
 }  // namespace
 
 struct RouteTable::Impl {
@@ -82,7 +91,7 @@ PortId RouteTable::Impl::PortTowards(Family family, const IpAddress& gateway) co
 
 // The kernel asks its local table first, and a subnet's own route stands before a static one.
 void RouteTable::Impl::AddPorts(std::map<PrefixKey, Hop>* entries) const {
-  std::map<PrefixKey, Hop> connected, broadcasts, local;
+  std::map<PrefixKey, Hop> connected, broadcasts, anycasts, local;
   for (const PortConfig& p : ports) {
     for (const Prefix& own : p.addresses) {
       if (net::IsLinkLocal(own.family, own.address)) continue;  // per link: LookupLinkLocal
@@ -90,13 +99,17 @@ void RouteTable::Impl::AddPorts(std::map<PrefixKey, Hop>* entries) const {
                         Hop{RouteKind::kUnicast, p.id, std::nullopt});
       local.emplace(KeyOf(own.family, own.address, Width(own.family)),
                     Hop{RouteKind::kLocal, p.id, std::nullopt});
+      if (const auto anycast = RouterAnycast(own)) {
+        anycasts.emplace(KeyOf(own.family, *anycast, Width(own.family)),
+                         Hop{RouteKind::kLocal, p.id, std::nullopt});
+      }
       if (const auto broadcast = SubnetBroadcast(own)) {
         broadcasts.emplace(KeyOf(own.family, *broadcast, 32),
                            Hop{RouteKind::kBroadcast, p.id, std::nullopt});
       }
     }
   }
-  for (const auto& layer : {connected, broadcasts, local}) {
+  for (const auto& layer : {connected, broadcasts, anycasts, local}) {
     for (const auto& [key, hop] : layer) (*entries)[key] = hop;
   }
 }
@@ -170,6 +183,15 @@ bool RouteTable::IsLocal(Family family, const IpAddress& address) const {
 bool RouteTable::IsLocalTo(PortId port_id, const IpAddress& address) const {
   const uint16_t index = impl_->IndexOf(port_id);
   return index != kNoIndex && impl_->HasOwn(index, address);
+}
+
+bool RouteTable::IsRouterAnycast(PortId port_id, const IpAddress& address) const {
+  const PortConfig* config = impl_->Find(port_id);
+  if (config == nullptr) return false;
+  for (const Prefix& own : config->addresses) {
+    if (RouterAnycast(own) == address) return true;
+  }
+  return false;
 }
 
 bool RouteTable::IsOnLink(PortId port_id, Family family, const IpAddress& address) const {

@@ -81,6 +81,8 @@ class RouteTable {
   bool IsLocal(Family family, const IpAddress& address) const;
   // The port itself has the address, its link-local one included (IPv6 answers per link).
   bool IsLocalTo(PortId port_id, const IpAddress& address) const;
+  // The address means the routers of one of the port's IPv6 subnets (RFC 4291 2.6.1), so us too.
+  bool IsRouterAnycast(PortId port_id, const IpAddress& address) const;
   // The address is a neighbour's: link-local, on a subnet of the port, or routed to it directly.
   bool IsOnLink(PortId port_id, Family family, const IpAddress& address) const;
   // The address that the appliance uses as a source towards `destination` out of `port`

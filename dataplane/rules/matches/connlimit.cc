@@ -24,6 +24,8 @@ std::optional<net::Tuple> TupleFor(const net::Packet& packet) {
   if (icmp && ip.L4Length() < sizeof(net::IcmpHeader)) return std::nullopt;
   if (ports && ip.L4Length() < kPortBytes) return std::nullopt;
   if (const auto tuple = net::TupleOf(ip)) return tuple;
+  // PPTP's version of GRE with another payload than PPP has none (gre_pkt_to_tuple).
+  if (ip.protocol == net::kProtoGre) return std::nullopt;
   net::Tuple tuple;
   tuple.source = ip.source;
   tuple.destination = ip.destination;

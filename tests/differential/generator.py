@@ -8,6 +8,8 @@ from protocol_generator import Gre, Redirect, Sctp, UdpLite
 from rules_generator import Rules
 from tcp_generator import Tcp
 from traffic_generator import Fragments, Other, Ping, Strange, Udp
+from wide_rules import WideRules
+from wide_traffic import Crowd, Headers, Pieces, Query, Quotes, Stream, Wrong
 
 SETTINGS = ("nf_conntrack_tcp_loose = 0;", "nf_conntrack_tcp_be_liberal = 1;",
             "nf_conntrack_checksum = 0;", "nf_conntrack_tcp_max_retrans = 1;",
@@ -25,8 +27,18 @@ PAUSE = 2.4
 
 COMMON = ((Tcp, Udp, Ping, Fragments, Strange, Other), (50, 22, 9, 7, 9, 3))
 RARE = ((Sctp, Gre, UdpLite, Redirect, Udp, Tcp), (60, 12, 6, 8, 8, 6))
-# Seeds with this bit bring the rare protocols.
-RARE_BIT = 1 << 19
+WIDE = ((Tcp, Udp, Crowd, Stream, Query, Quotes, Headers, Wrong, Pieces, Ping), (30, 8, 9, 8, 7, 14, 8, 6, 10, 4))
+# Seeds with these bits bring the rare protocols, and the whole language.
+RARE_BIT, WIDE_BIT = 1 << 19, 1 << 20
+# Seeds above are fresh ones and take turns: half of them wide, a quarter rare.
+FRESH = 1 << 32
+
+
+def variety(seed):
+    """(whether the rules are of the whole language, the kinds of flows)"""
+    if seed >= FRESH:
+        return ((False, COMMON), (True, WIDE), (False, RARE), (True, WIDE))[seed % 4]
+    return bool(seed & WIDE_BIT), WIDE if seed & WIDE_BIT else RARE if seed & RARE_BIT else COMMON
 
 
 def flow(random, six, serial, kinds):
@@ -72,8 +84,8 @@ def pause(steps, where):
 def generate(seed):
     random = randomness.Random(seed)
     families = random.choices(((4,), (6,), (4, 6)), (70, 20, 10))[0]
-    text = {family: Rules(random, family).text() for family in families}
-    kinds = RARE if seed & RARE_BIT else COMMON
+    wide, kinds = variety(seed)
+    text = {family: (WideRules if wide else Rules)(random, family).text() for family in families}
     flows, least = [], random.randint(30, 70)
     while sum(map(len, flows)) < least:
         flows.append(flow(random, random.choice(families) == 6, len(flows), kinds))
@@ -81,7 +93,10 @@ def generate(seed):
     if random.random() < .15:
         settings.append(random.choice(SETTINGS))
     steps = mix(random, flows)
-    if random.random() < .02:
+    if wide and random.random() < .12:
+        # Time passes for what counts in seconds.
+        pause(steps, random.sample(range(len(steps)), random.randint(1, 2)))
+    elif random.random() < .02:
         settings += random.sample(TIMERS[:len(TIMERS) // 2], 4) + random.sample(TIMERS, 2)
         pause(steps, random.sample(range(len(steps)), random.randint(1, 2)))
     # A name twice would be refused.

@@ -25,6 +25,7 @@ CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI = 0x0002, 0x1000
 LOG_GROUP = 7
+IFA_F_TENTATIVE = 0x40
 
 # What keeps the kernel from saying more, less or later than the rules make it.
 SYSCTLS = {
@@ -202,6 +203,17 @@ class Kernel:
         lines += [f"route add {route['prefix']} via {route['via']}" for route in self.conf.get("routes", [])]
         run("ip", "-batch", "-", text="\n".join(lines) + "\n")
         self.names = {socket.if_nametoindex(name): name for name in self.taps}
+        self._await_addresses()
+
+    def _await_addresses(self):
+        """A link-local address is nobody's source before a work queue has had its turn."""
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            with open("/proc/net/if_inet6", encoding="ascii") as file:
+                own = [line.split() for line in file]
+            if not any(int(flags, 16) & IFA_F_TENTATIVE for *_, flags, _ in own):
+                return
+            time.sleep(0.002)
 
     def begin(self, rules4="", rules6="", sysctls=None):
         """A new scenario: these rules, these sysctls (kernel names with dots), no connections."""

@@ -259,7 +259,17 @@ def whole_for_host(out):
             joined.pop()
             l3 = (_join4 if l3[0] >> 4 == 4 else _join6)(before[1], l3)
         joined.append((port, l3))
-    return joined
+    return [(port, _without_df(l3) if port.startswith("host:") else l3) for port, l3 in joined]
+
+
+def _without_df(l3):
+    """A long datagram as it is where it was cut and put together again."""
+    if len(l3) < 1280 or l3[0] >> 4 != 4:
+        return l3
+    changed = bytearray(l3)
+    changed[6] &= ~0x40
+    changed[10:12] = b"\0\0"
+    return bytes(changed)
 
 
 def _follows(first, second):
@@ -312,11 +322,20 @@ def same_packets(theirs, ours, chosen, loose):
     """`theirs`, `ours`: [(port, comparable packet)], sorted by port."""
     if [p for p, _ in theirs] != [p for p, _ in ours]:
         return False
-    for (_, a), (_, b) in zip(theirs, ours):
+    for (port, a), (_, b) in zip(theirs, ours):
         b = align(b, a, chosen)
-        if a != b and not (loose and without_sums(a) == without_sums(b)):
+        # Nobody computes sums for what goes by `lo`.
+        if a != b and not ((loose or port == ON_LO) and without_sums(a) == without_sums(b)):
             return False
     return True
+
+
+ON_LO = "host"
+
+
+def twin_or_port(sent_on, port):
+    """Where a packet came out. What the appliance says to itself goes by `lo` there, and to some twin here."""
+    return ON_LO if sent_on.startswith("host:") and port.startswith("host:") else port
 
 
 def compare(scenario, kernel, postern):
@@ -324,7 +343,7 @@ def compare(scenario, kernel, postern):
     chosen = chosen_ports(kernel, postern)
     differences = []
     for index, step in enumerate(scenario.steps):
-        theirs, ours = (sorted(((p, comparable(l3, side.sent[index][1]))
+        theirs, ours = (sorted(((twin_or_port(side.sent[index][0], p), comparable(l3, side.sent[index][1]))
                                 for p, l3 in whole_for_host(side.out[index])), key=_port)
                         for side in (kernel, postern))
         if not same_packets(theirs, ours, chosen, chosen and sum_follows_port(step)):

@@ -123,9 +123,10 @@ def work(seeds, end, options, to_shrink, reports):
         reports.put((None, figures))
 
 
-def differs_again(seed, options):
-    """Whether a difference stays when the scenario is played twice more with nothing else going on. Postern's
+def differs_again(asked):
+    """`asked`: (seed, options). Whether a difference stays when the scenario is played twice more with nothing else going on. Postern's
     side depends on nothing but the packets and their times, so what goes away is the kernel's timing."""
+    seed, options = asked
     comparison = comparisons.Comparison(options.postern, options.extra.split(),
                                         comparisons.ARRANGEMENTS if options.arrangements else ())
     return all(differences_of(seed, comparison, options, multiprocessing.Value("i", 0))
@@ -175,8 +176,10 @@ def compare_seeds(seeds, options):
             continue
         suspects[seed] = found
     varying = 0
-    for seed, found in sorted(suspects.items()):
-        if differs_again(seed, options):
+    with multiprocessing.Pool(options.jobs) as pool:
+        stays = pool.map(differs_again, [(seed, options) for seed in sorted(suspects)], 1)
+    for (seed, found), again in zip(sorted(suspects.items()), stays):
+        if again:
             failed += 1
             print(f"FAIL seed {seed}: {len(found)} differences")
             print("\n".join(f"    {line}" for text in found[:20] for line in text.splitlines()),

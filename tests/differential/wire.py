@@ -179,7 +179,7 @@ def fragments(l3, size, order=None, id6=0x1234):
             more = 0x2000 if at + size < len(payload) else 0
             new = bytearray(header)
             struct.pack_into("!H", new, 2, start + len(part))
-            struct.pack_into("!H", new, 6, more | at // 8)
+            struct.pack_into("!H", new, 6, (header[6] & 0x40) << 8 | more | at // 8)
             struct.pack_into("!H", new, 10, 0)
             struct.pack_into("!H", new, 10, checksum(bytes(new)))
             out.append(bytes(new) + part)

@@ -22,6 +22,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 HELPER = [sys.executable, str(HERE / "helper.py")]
+IPERF_PORTS = (5201, 5202)  # for what goes out, for what comes in
 
 CONF = """
 system:    {{ control_socket = "{dir}/postern.sock"; metrics = "127.0.0.1:9797"; state_dir = "{dir}"; }};
@@ -184,7 +185,9 @@ class Lab:
                    "--no-hosts", "--bind-interfaces", "--listen-address=198.51.100.53",
                    "--address=/www.example.net/198.51.100.7", "--user=root",
                    f"--pid-file={self.dir}/dnsmasq.pid")
-        self.spawn("wan", "iperf3", "-s", "-B", "198.51.100.7")
+        # One a direction: after a test a server listens anew, and resets who has come too early.
+        for port in IPERF_PORTS:
+            self.spawn("wan", "iperf3", "-s", "-B", "198.51.100.7", "-p", port)
 
     def _nginx(self, host, name, listen):
         conf = self.dir / f"{name}.conf"

@@ -4,7 +4,7 @@ import re
 import subprocess
 import time
 
-from lab import HELPER
+from lab import HELPER, IPERF_PORTS
 
 WEB, RESOLVER, STRANGER = "198.51.100.7", "198.51.100.53", "198.51.100.66"
 
@@ -119,7 +119,8 @@ def icmp_error(lab):
 
 
 def iperf(lab, reverse):
-    done = lab.on("lan1", "iperf3", "-c", WEB, "-t", 2, "-f", "m", *(["-R"] if reverse else []))
+    done = lab.on("lan1", "iperf3", "-c", WEB, "-p", IPERF_PORTS[reverse], "-t", 2, "-f", "m",
+                  *(["-R"] if reverse else []))
     rate = re.search(r"([\d.]+) Mbits/sec +receiver", done.stdout)
     need(rate and float(rate.group(1)) > 1, done.stdout + done.stderr)
     return f"{rate.group(1)} Mbit/s"

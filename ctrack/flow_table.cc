@@ -34,7 +34,7 @@ FlowTable::FlowTable(uint32_t capacity, const net::FlowHasher& hasher, const Con
       buckets_(static_cast<Bucket*>(memory == nullptr ? own_memory_.get() : memory)),
       remote_memory_(Reserve(capacity * sizeof(RemoteSlot))),
       remote_(static_cast<RemoteSlot*>(remote_memory_.get())) {
-  std::memset(static_cast<void*>(buckets_), 0, BytesFor(capacity));
+  if (memory == nullptr) std::memset(own_memory_.get(), 0, BytesFor(capacity));
 }
 
 // The entries with this tag, by bit.
@@ -55,8 +55,10 @@ inline bool FlowTable::Is(uint32_t reference, const Tuple& tuple) const {
 inline bool FlowTable::Is(uint32_t reference, const Ipv4Key& key) const {
   if ((reference & kRemote) != 0 || key.zone != 0) return Is(reference, key.ToTuple());
   const Connection& connection = At(reference);
-  return connection.kind == key.protocol &&
-         std::memcmp(&connection.ends[reference & 1], &key, sizeof(WireEnds)) == 0;
+  const WireEnds& ends = connection.ends[reference & 1];
+  return connection.kind == key.protocol && ends.source == key.source &&
+         ends.destination == key.destination && ends.source_port == key.source_key &&
+         ends.destination_port == key.destination_key;
 }
 
 inline TableValue FlowTable::ValueOf(uint32_t reference) const {
@@ -130,6 +132,12 @@ void FlowTable::LookupBurst(std::span<const Ipv4Key> keys, std::span<TableValue>
   std::array<uint32_t, kMaxBurst> hashes;
   hasher_.HashBurst(keys, hashes);
   FindBurst(keys, {hashes.data(), keys.size()}, values);
+}
+
+void FlowTable::Prefetch(std::span<const Ipv4Key> keys) const {
+  std::array<uint32_t, kMaxBurst> hashes;
+  hasher_.HashBurst(keys, hashes);
+  for (size_t i = 0; i < keys.size(); ++i) Prefetch(hashes[i]);
 }
 
 uint32_t FlowTable::AddRemote(const Tuple& tuple, unsigned worker) {

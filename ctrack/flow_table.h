@@ -32,8 +32,8 @@ namespace postern::ctrack {
 class FlowTable final : public ConnectionTable {
  public:
   // Room for `capacity` tuples, those of connections of `pool` and remote ones. `memory`:
-  // BytesFor(capacity) bytes, aligned to 64, that outlive the table; null: it reserves them
-  // itself. Throws std::bad_alloc.
+  // BytesFor(capacity) bytes of zeros, aligned to 64, that outlive the table; null: it reserves
+  // them itself. Throws std::bad_alloc.
   FlowTable(uint32_t capacity, const net::FlowHasher& hasher, const ConnectionPool& pool,
             void* memory = nullptr);
   FlowTable(const FlowTable&) = delete;
@@ -49,7 +49,7 @@ class FlowTable final : public ConnectionTable {
   void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                    std::span<TableValue> values) const override;
   void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<TableValue> values) const override;
-  void Prefetch(uint32_t hash) const override { __builtin_prefetch(&buckets_[HomeOf(hash)]); }
+  void Prefetch(std::span<const net::Ipv4Key> keys) const override;
   bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) override;
   bool Erase(const Tuple& tuple, uint32_t hash) override;
   size_t size() const override { return size_; }
@@ -88,6 +88,7 @@ class FlowTable final : public ConnectionTable {
   uint32_t HomeOf(uint32_t hash) const {
     return static_cast<uint32_t>(uint64_t{hash} * bucket_count_ >> 32);
   }
+  void Prefetch(uint32_t hash) const { __builtin_prefetch(&buckets_[HomeOf(hash)], 1); }
   uint32_t After(uint32_t bucket) const { return bucket + 1 == bucket_count_ ? 0 : bucket + 1; }
   static uint32_t Matches(const Bucket& bucket, uint16_t tag);
 

@@ -21,12 +21,11 @@ ConnectionPool::Memory ConnectionPool::Reserve(size_t bytes) {
 
 ConnectionPool::ConnectionPool(uint32_t capacity, void* memory)
     : capacity_(capacity),
-      own_slots_(memory == nullptr ? Reserve(capacity * sizeof(Connection)) : Memory()),
+      own_slots_(memory == nullptr ? Reserve(BytesFor(capacity)) : Memory()),
       own_extensions_(Reserve(capacity * sizeof(Extension))),
-      own_next_free_(Reserve(capacity * sizeof(uint32_t))),
       slots_(static_cast<Connection*>(memory == nullptr ? own_slots_.get() : memory)),
       extensions_(static_cast<Extension*>(own_extensions_.get())),
-      next_free_(static_cast<uint32_t*>(own_next_free_.get())) {
+      next_free_(reinterpret_cast<uint32_t*>(slots_ + capacity)) {
   assert(capacity < kInUse);
 }
 

@@ -18,11 +18,15 @@ namespace postern::ctrack {
 
 class ConnectionPool {
  public:
-  // Room for `capacity` connections, given as memory of capacity * sizeof(Connection) bytes,
-  // aligned to 64; null: the pool reserves it itself. Throws std::bad_alloc. `capacity` should
+  // Room for `capacity` connections, given as memory of BytesFor(capacity) bytes, aligned to 64,
+  // that is used from its beginning on; null: the pool reserves it itself. Throws std::bad_alloc.
+  // `capacity` should
   // exceed what nf_conntrack_max allows this worker by what one burst can destroy, because
   // destroyed connections go back only at Tracker::Reap.
   explicit ConnectionPool(uint32_t capacity, void* memory = nullptr);
+  static constexpr size_t BytesFor(uint32_t capacity) {
+    return capacity * (sizeof(Connection) + sizeof(uint32_t));
+  }
   ConnectionPool(const ConnectionPool&) = delete;
   ConnectionPool& operator=(const ConnectionPool&) = delete;
 
@@ -66,7 +70,6 @@ class ConnectionPool {
   uint32_t capacity_;
   Memory own_slots_;  // empty when the memory is the caller's
   Memory own_extensions_;
-  Memory own_next_free_;
   Connection* slots_;
   Extension* extensions_;
 

@@ -51,8 +51,8 @@ class ConnectionTable {
   // The same for IPv4 tuples in their short form, whose hashes the table makes itself.
   virtual void LookupBurst(std::span<const net::Ipv4Key> keys,
                            std::span<TableValue> values) const = 0;
-  // Asks for what a Lookup with this hash reads first.
-  virtual void Prefetch(uint32_t hash) const = 0;
+  // Asks for what look-ups or inserts of these tuples, at most 64, read first.
+  virtual void Prefetch(std::span<const net::Ipv4Key> keys) const = 0;
   // A local value's connection has this tuple in its direction, and its `ends` are kept.
   // False when the tuple is there already. Never refuses for lack of room while the number of
   // tuples is at most the capacity it was made with.

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <atomic>
+#include <climits>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -110,10 +111,11 @@ class Tracker {
   void Destroy(Connection* connection, Time now);
   // Frees the connections that died. Call it between bursts, when no packet holds a CtRef.
   void Reap();
-  // Between bursts: reaps, then destroys expired connections. Looks at `budget` pool slots at most
-  // and goes on from there at the next call. After the table was full it also takes
+  // Between bursts: reaps, then destroys expired connections. Looks at `budget` pool slots at most,
+  // ends `most` connections (to the next multiple of kTogether) and goes on from there at the next
+  // call. After the table was full it also takes
   // unassured and closing connections until 5 % are free (the kernel's gc_worker).
-  void Sweep(Time now, unsigned budget);
+  void Sweep(Time now, unsigned budget, unsigned most = UINT_MAX);
   // Removes every connection (conntrack -F), `budget` slots a call; true when it is through.
   bool Flush(Time now, unsigned budget, uint32_t* cursor);
 

@@ -238,13 +238,16 @@ void Tracker::EndTogether(std::span<Connection* const> connections, Time now) {
   }
 }
 
-void Tracker::Sweep(Time now, unsigned budget) {
-  constexpr uint32_t kAhead = 8;
+void Tracker::Sweep(Time now, unsigned budget, unsigned most) {
+  constexpr uint32_t kAhead = 16;
   Reap();
   const uint32_t slots = pool_->high_water();
-  std::array<Connection*, kTogether> found;
+  // Two lots: while one is found, what the other will touch comes.
+  std::array<std::array<Connection*, kTogether>, 2> lots;
+  size_t lot = 0;
   size_t count = 0;
-  for (unsigned i = 0; i < budget && i < slots; ++i) {
+  size_t waiting = 0;  // in the other lot
+  for (unsigned i = 0, ends = 0; i < budget && i < slots && ends < most; ++i) {
     if (sweep_cursor_ >= slots) {
       sweep_cursor_ = 0;
       if (pressed_passes_ > 0) --pressed_passes_;
@@ -254,12 +257,16 @@ void Tracker::Sweep(Time now, unsigned budget) {
     if (!MayEnd(connection, now)) continue;
     __builtin_prefetch(&connection->tuples);
     __builtin_prefetch(&connection->tuples[1]);
-    found[count++] = connection;
-    if (count < found.size()) continue;
-    EndTogether(found, now);
+    lots[lot][count++] = connection;
+    if (count < kTogether) continue;
+    lot ^= 1;
+    EndTogether({lots[lot].data(), waiting}, now);
+    ends += kTogether;
+    waiting = kTogether;
     count = 0;
   }
-  EndTogether({found.data(), count}, now);
+  EndTogether({lots[lot ^ 1].data(), waiting}, now);
+  EndTogether({lots[lot].data(), count}, now);
 }
 
 bool Tracker::Flush(Time now, unsigned budget, uint32_t* cursor) {

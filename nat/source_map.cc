@@ -1,6 +1,5 @@
 #include "nat/source_map.h"
 
-#include <bit>
 #include <new>
 
 #include "dataplane/net/random.h"
@@ -41,19 +40,19 @@ bool SameSource(const Tuple& a, const Tuple& b) {
 
 }  // namespace
 
-template <typename T>
-SourceMap::Array<T> SourceMap::Zeroed(size_t count) {
-  void* memory = std::calloc(count, sizeof(T));
+SourceMap::Memory SourceMap::Zeroed(size_t bytes) {
+  void* memory = std::calloc(bytes, 1);
   if (memory == nullptr) throw std::bad_alloc();
-  return Array<T>(static_cast<T*>(memory));
+  return Memory(memory);
 }
 
-SourceMap::SourceMap(uint32_t slots, uint64_t seed, const Connections* connections)
+SourceMap::SourceMap(uint32_t slots, uint64_t seed, const Connections* connections, void* memory)
     : hasher_(KeyFromSeed(seed)),
       connections_(*connections),
-      mask_(std::bit_ceil(slots | 1U) - 1),
-      buckets_(Zeroed<Bucket>(size_t{mask_} + 1)),
-      links_(Zeroed<Link>(slots | 1U)) {}
+      mask_(static_cast<uint32_t>(BucketsFor(slots) - 1)),
+      own_memory_(memory == nullptr ? Zeroed(BytesFor(slots)) : Memory()),
+      buckets_(static_cast<Bucket*>(memory == nullptr ? own_memory_.get() : memory)),
+      links_(reinterpret_cast<Link*>(buckets_ + BucketsFor(slots))) {}
 
 uint32_t SourceMap::HashOf(const Tuple& tuple) const { return hasher_.Hash(SourceOf(tuple)); }
 

@@ -13,6 +13,7 @@
 // bit is set for each slot in it, and none is when it is empty.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -33,8 +34,13 @@ class SourceMap {
     virtual const net::Tuple& Reply(uint32_t slot) const = 0;
   };
 
-  // Slots are below `slots`. Throws std::bad_alloc. The memory is touched as far as it is used.
-  SourceMap(uint32_t slots, uint64_t seed, const Connections* connections);
+  // Slots are below `slots`. `memory`: BytesFor(slots) bytes of zeros, aligned to 64, that outlive
+  // the map; null: it reserves them itself, and touches them as far as it uses them. Throws
+  // std::bad_alloc.
+  SourceMap(uint32_t slots, uint64_t seed, const Connections* connections, void* memory = nullptr);
+  static size_t BytesFor(uint32_t slots) {
+    return BucketsFor(slots) * sizeof(Bucket) + (size_t{slots} + 1) * sizeof(Link);
+  }
 
   // The connection's tuples are final, and its source is translated. No effect on one that is in.
   void Insert(uint32_t slot);
@@ -61,10 +67,9 @@ class SourceMap {
   struct FreeMemory {
     void operator()(void* memory) const { std::free(memory); }
   };
-  template <typename T>
-  using Array = std::unique_ptr<T[], FreeMemory>;
-  template <typename T>
-  static Array<T> Zeroed(size_t count);
+  using Memory = std::unique_ptr<void, FreeMemory>;
+  static Memory Zeroed(size_t bytes);
+  static size_t BucketsFor(uint32_t slots) { return std::bit_ceil(slots | 1U); }
 
   uint32_t HashOf(const net::Tuple& tuple) const;
   Bucket& BucketOf(uint32_t hash) const { return buckets_[hash & mask_]; }
@@ -73,8 +78,9 @@ class SourceMap {
   const net::FlowHasher hasher_;
   const Connections& connections_;
   const uint32_t mask_;
-  const Array<Bucket> buckets_;
-  const Array<Link> links_;  // by slot
+  const Memory own_memory_;  // empty when the memory is the caller's
+  Bucket* const buckets_;
+  Link* const links_;  // by slot
 };
 
 }  // namespace postern::nat

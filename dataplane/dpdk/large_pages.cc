@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -43,12 +44,19 @@ int Replace(const rte_memseg_list* list, void*) {
 
 }  // namespace
 
-std::unique_ptr<void, FreeMemory> ReserveLargePages(size_t bytes) {
+void UnmapMemory::operator()(void* memory) const { munmap(memory, bytes); }
+
+LargePages ReserveLargePages(size_t bytes, size_t touched) {
   constexpr size_t kLargePage = size_t{2} << 20;
   const size_t rounded = (bytes / kLargePage + 1) * kLargePage;
-  std::unique_ptr<void, FreeMemory> memory(std::aligned_alloc(kLargePage, rounded));
-  if (memory != nullptr) madvise(memory.get(), rounded, MADV_HUGEPAGE);  // a wish, no more
-  return memory;
+  // Linux gives large mappings an address that large pages fit.
+  void* memory = mmap(nullptr, rounded, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  // Wishes, no more.
+  madvise(memory, rounded, MADV_HUGEPAGE);
+  madvise(memory, std::min((touched / kLargePage + 1) * kLargePage, rounded), MADV_POPULATE_WRITE);
+  return LargePages(memory, UnmapMemory{rounded});
 }
 
 void UseLargePages() { rte_memseg_list_walk(Replace, nullptr); }

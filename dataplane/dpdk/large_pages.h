@@ -2,17 +2,19 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 
 namespace postern::dpdk {
 
-struct FreeMemory {
-  void operator()(void* memory) const { std::free(memory); }
+struct UnmapMemory {
+  size_t bytes = 0;
+  void operator()(void* memory) const;
 };
-// Ordinary memory that isn't touched yet, in large pages where Linux has them. Null where there is
-// none.
-std::unique_ptr<void, FreeMemory> ReserveLargePages(size_t bytes);
+using LargePages = std::unique_ptr<void, UnmapMemory>;
+// Ordinary memory of zeros, in large pages where Linux has them. The first `touched` bytes have
+// been given their pages already: to clear a large page takes Linux some 100 µs, which a worker
+// would be away from its ports for. Null where there is no memory.
+LargePages ReserveLargePages(size_t bytes, size_t touched);
 
 // Without hugepages DPDK takes shared memory, which Linux gives in pages of 4 KB: every bucket, key
 // and buffer that a packet touches costs a walk through the page tables. Puts anonymous memory in

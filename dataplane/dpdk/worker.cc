@@ -49,14 +49,7 @@ net::Result<std::unique_ptr<Worker>> Worker::Create(const WorkerWorld& world, un
   if (!events) return net::Error{events.error()};
   worker->events_ = std::move(*events);
   try {
-    const uint32_t capacity = world.conntrack_capacity + kPoolSlack;
-    worker->connection_memory_ = ReserveLargePages(capacity * sizeof(ctrack::Connection));
-    worker->pool_ =
-        std::make_unique<ctrack::ConnectionPool>(capacity, worker->connection_memory_.get());
-    const uint32_t tuples = world.conntrack_capacity * kTuplesEach + kPoolSlack;
-    worker->table_memory_ = ReserveLargePages(ctrack::FlowTable::BytesFor(tuples));
-    worker->table_ = std::make_unique<ctrack::FlowTable>(tuples, hasher, *worker->pool_,
-                                                         worker->table_memory_.get());
+    worker->MakeTables(hasher);
   } catch (const std::bad_alloc&) {
     return net::Error{"no memory for " + std::to_string(world.conntrack_capacity) +
                       " connections; lower nf_conntrack_max"};
@@ -66,6 +59,7 @@ net::Result<std::unique_ptr<Worker>> Worker::Create(const WorkerWorld& world, un
   context.owners = world.owners;
   context.table = worker->table_.get();
   context.pool = worker->pool_.get();
+  context.source_memory = worker->source_memory_.get();
   context.shared = world.shared;
   context.icmp_limiter = world.icmp_limiter;
   context.io = &worker->io_;
@@ -73,6 +67,29 @@ net::Result<std::unique_ptr<Worker>> Worker::Create(const WorkerWorld& world, un
   context.seed = world.seed + index;
   worker->pipeline_ = std::make_unique<pipeline::Pipeline>(context);
   return worker;
+}
+
+// Throws std::bad_alloc.
+void Worker::MakeTables(const net::FlowHasher& hasher) {
+  const uint32_t capacity = world_.conntrack_capacity + kPoolSlack;
+  const uint32_t tuples = world_.conntrack_capacity * kTuplesEach + kPoolSlack;
+  // Each worker may come to hold all connections, but twice its share is ready.
+  const auto share = [this](size_t bytes) {
+    return world_.owners->workers() <= 2 ? bytes : bytes * 2 / world_.owners->workers();
+  };
+  const auto reserve = [](size_t bytes, size_t touched) {
+    LargePages memory = ReserveLargePages(bytes, touched);
+    if (memory == nullptr) throw std::bad_alloc();
+    return memory;
+  };
+  const size_t connections = ctrack::ConnectionPool::BytesFor(capacity);
+  const size_t buckets = ctrack::FlowTable::BytesFor(tuples);
+  const size_t sources = nat::SourceMap::BytesFor(capacity);
+  connection_memory_ = reserve(connections, share(connections));
+  table_memory_ = reserve(buckets, buckets);
+  source_memory_ = reserve(sources, sources);
+  pool_ = std::make_unique<ctrack::ConnectionPool>(capacity, connection_memory_.get());
+  table_ = std::make_unique<ctrack::FlowTable>(tuples, hasher, *pool_, table_memory_.get());
 }
 
 void Worker::Run() {

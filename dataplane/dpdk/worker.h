@@ -24,6 +24,7 @@
 #include "dataplane/dpdk/worker_io.h"
 #include "dataplane/pipeline/dataplane.h"
 #include "dataplane/pipeline/pipeline.h"
+#include "nat/source_map.h"
 
 namespace postern::dpdk {
 
@@ -76,6 +77,7 @@ class Worker {
   Worker(const WorkerWorld& world, unsigned index, unsigned cpu, Ring<void*>* to_host,
          Ring<void*>* from_host);
 
+  void MakeTables(const net::FlowHasher& hasher);
   unsigned Turn(net::Time now);
   void AdoptSnapshot();
   unsigned ReceiveFromPorts(net::Time now);
@@ -95,9 +97,10 @@ class Worker {
 
   WorkerIo io_;
   std::unique_ptr<WorkerEvents> events_;
-  std::unique_ptr<void, FreeMemory> connection_memory_;
+  LargePages connection_memory_;
+  LargePages source_memory_;
+  LargePages table_memory_;
   std::unique_ptr<ctrack::ConnectionPool> pool_;
-  std::unique_ptr<void, FreeMemory> table_memory_;
   std::unique_ptr<ctrack::FlowTable> table_;
   std::unique_ptr<pipeline::Pipeline> pipeline_;
 

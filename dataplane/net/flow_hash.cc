@@ -80,12 +80,31 @@ __attribute__((target("aes,sse4.1"))) inline uint32_t AesHash(__m128i key, const
 
 // One block: four rounds make every bit of it reach every bit of the result, with 25 active
 // S-boxes.
-__attribute__((target("aes,sse4.1"))) inline uint32_t AesHash(__m128i key, const Ipv4Key& ipv4) {
+__attribute__((target("aes,sse4.1"))) inline uint32_t AesHash(__m128i key, __m128i block) {
   const __m128i other = _mm_xor_si128(key, _mm_set1_epi32(static_cast<int>(0x9e3779b9)));
-  __m128i state = _mm_xor_si128(key, _mm_load_si128(reinterpret_cast<const __m128i*>(&ipv4)));
+  __m128i state = _mm_xor_si128(key, block);
   state = _mm_aesenc_si128(_mm_aesenc_si128(state, key), other);
   state = _mm_aesenc_si128(_mm_aesenc_si128(state, key), other);
   return static_cast<uint32_t>(_mm_cvtsi128_si32(state));
+}
+
+__attribute__((target("aes,sse4.1"))) inline uint32_t AesHash(__m128i key, const Ipv4Key& ipv4) {
+  return AesHash(key, _mm_load_si128(reinterpret_cast<const __m128i*>(&ipv4)));
+}
+
+// An IPv4 tuple as its key, made in registers: a key in memory would be read whole before its parts
+// are written.
+__attribute__((target("aes,sse4.1"))) uint32_t AesHashIpv4(const uint8_t* key, const Tuple& tuple) {
+  uint32_t source;
+  uint32_t destination;
+  std::memcpy(&source, tuple.source.bytes.data(), sizeof(source));
+  std::memcpy(&destination, tuple.destination.bytes.data(), sizeof(destination));
+  const uint64_t low = uint64_t{destination} << 32 | source;
+  const uint64_t high = uint64_t{ByteSwap(tuple.source_key)} |
+                        uint64_t{ByteSwap(tuple.destination_key)} << 16 |
+                        uint64_t{tuple.zone} << 32 | uint64_t{tuple.protocol} << 48;
+  return AesHash(_mm_loadu_si128(reinterpret_cast<const __m128i*>(key)),
+                 _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low)));
 }
 
 template <typename T>
@@ -121,7 +140,9 @@ uint32_t FlowHasher::Hash(const Ipv4Key& key) const {
 }
 
 uint32_t FlowHasher::Hash(const Tuple& tuple) const {
-  if (tuple.family == Family::kIpv4) return Hash(Ipv4Key(tuple));
+  if (tuple.family == Family::kIpv4) {
+    return aes_ ? AesHashIpv4(key_.data(), tuple) : Hash(Ipv4Key(tuple));
+  }
   if (aes_) return AesHashOne(key_.data(), tuple);
   return static_cast<uint32_t>(SipHash(key_).Hash(tuple));
 }

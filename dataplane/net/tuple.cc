@@ -1,5 +1,6 @@
 #include "dataplane/net/tuple.h"
 
+#include <bit>
 #include <cstdio>
 
 #include "dataplane/net/parse.h"
@@ -136,8 +137,11 @@ std::optional<Tuple> Mirror(const Tuple& tuple) {
   out.source = tuple.destination;
   out.destination = tuple.source;
   if (!IsIcmp(tuple.protocol)) {
-    out.source_key = tuple.destination_key;
-    out.destination_key = tuple.source_key;
+    // Both in one word, which is soon read as such.
+    uint32_t keys;
+    std::memcpy(&keys, &tuple.source_key, sizeof(keys));
+    keys = std::rotl(keys, 16);
+    std::memcpy(&out.source_key, &keys, sizeof(keys));
     return out;
   }
   const int answer = AnswerType(tuple.protocol, tuple.IcmpType());

@@ -203,24 +203,44 @@ void Pipeline::Impl::LookUp() {
   std::array<ctrack::TableValue, kMaxBurst> values;
   // Some at a time: the connections of the first come while the next are looked up.
   constexpr size_t kChunk = 32;
-  unsigned unknown = 0;
+  size_t unknown = 0;
+  std::array<net::Ipv4Key, kMaxBurst> strangers;
   for (size_t first = 0; first < burst.ipv4_count; first += kChunk) {
     const size_t count = std::min(kChunk, burst.ipv4_count - first);
     const std::span<const net::Ipv4Key> keys(&burst.ipv4[first], count);
     table.LookupBurst(keys, {values.data(), count});
     for (size_t i = 0; i < count; ++i) {
       burst.value[burst.ipv4_place[first + i]] = values[i];
-      unknown += values[i].empty() ? 1 : 0;
+      if (values[i].empty()) strangers[unknown++] = keys[i];
     }
   }
   // Most of the others will become connections.
-  if (unknown != 0) context_.pool->PrefetchNext(unknown);
+  if (unknown != 0) {
+    context_.pool->PrefetchNext(static_cast<unsigned>(unknown));
+    PrefetchAnswers({strangers.data(), unknown});
+  }
   if (burst.ipv6_count == 0) return;
   std::array<uint32_t, kMaxBurst> hashes;
   const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);
   table.HashBurst(tuples, {hashes.data(), tuples.size()});
   table.LookupBurst(tuples, {hashes.data(), tuples.size()}, {values.data(), tuples.size()});
   for (size_t i = 0; i < tuples.size(); ++i) burst.value[burst.ipv6_place[i]] = values[i];
+}
+
+// These packets are likely to begin connections: the places of their answers' tuples, untranslated
+// and with the source that was last given to somebody, and what is known of their own sources.
+void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys) {
+  const ctrack::ConnectionTable& table = tracker_.table();
+  const bool nat = rules().HasTable(Family::kIpv4, net::Table::kNat);
+  for (net::Ipv4Key& key : keys) {
+    if (nat) sources_.Prefetch(key.ToTuple());
+    std::swap(key.source, key.destination);
+    std::swap(key.source_key, key.destination_key);
+  }
+  table.Prefetch(keys);
+  if (!nat) return;
+  for (net::Ipv4Key& key : keys) key.destination = last_source_;
+  table.Prefetch(keys);
 }
 
 // `whole(i)` makes the Packet of frame i; null: it is gone.

@@ -1,4 +1,6 @@
 // The nat table (first packets) and the translation of every packet: nf_nat_inet_fn.
+#include <cstring>
+
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/parse.h"
 #include "dataplane/pipeline/pipeline_impl.h"
@@ -67,8 +69,6 @@ bool Pipeline::Impl::NatHook(Flight& f, Hook hook) {
   if (related && IsIcmp(f.packet->ip)) return TranslateIcmpError(f, hook);
   const bool first = related || f.ct.info == CtInfo::kNew;
   if (first && (connection.status & DoneBit(ManipAt(hook))) == 0) {
-    // On the way in there is time until the source is translated.
-    if (ManipAt(hook) == Manip::kDestination) sources_.Prefetch(connection.original());
     if (!NatChain(f, hook)) return false;
   } else if (hook == Hook::kPostrouting && connection.masquerade_port != net::kNoPort &&
              !ctrack::IsReply(f.ct.info) && connection.masquerade_port != f.out) {
@@ -154,6 +154,7 @@ bool Pipeline::Impl::ChooseReply(ctrack::Connection* connection, Manip manip,
     const auto reply = net::Mirror(choice.tuple);
     if (!reply) return false;
     tracker_.AlterReply(connection, *reply);
+    if (manip == Manip::kSource) std::memcpy(&last_source_, choice.tuple.source.bytes.data(), 4);
     connection->status |= manip == Manip::kSource ? ctrack::kSrcNat : ctrack::kDstNat;
   }
   connection->status |= DoneBit(manip);

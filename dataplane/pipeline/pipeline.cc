@@ -36,7 +36,8 @@ Pipeline::Impl::Impl(const Context& context)
       rng_(context.seed),
       tracker_(context.table, context.pool, context.shared, this, context.seed ^ 0x7472616b),
       pool_tuples_(context.pool),
-      sources_(context.pool->capacity(), context.seed ^ 0x736e6174, &pool_tuples_),
+      sources_(context.pool->capacity(), context.seed ^ 0x736e6174, &pool_tuples_,
+               context.source_memory),
       neighbors_(NeighborSettingsFor(context), context.io->pool(), this, context.seed ^ 0x617270),
       reassembler_(ReassemblyAtStart(context.seed), context.io->pool(), this) {}
 
@@ -56,8 +57,8 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
 bool Pipeline::Impl::Tick(net::Time now) {
   now_ = now;
   const size_t before = tracker_.size();
-  tracker_.Sweep(now, kSweepBudget);
-  const bool many = before - tracker_.size() >= kSweepBudget / 2;
+  tracker_.Sweep(now, std::max(kSweepBudget, context_.pool->high_water() / kTicksAPass), kMostEnds);
+  const bool many = before - tracker_.size() >= kMostEnds / 2;
   if (now - last_tick_ < 10 * net::kMillisecond) return many;
   last_tick_ = now;
   neighbors_.Tick(now);

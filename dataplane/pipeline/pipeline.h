@@ -28,7 +28,11 @@ inline constexpr size_t kMaxBurst = 64;
 // How often Tick() is to be called, and how many places of the connection pool it looks at. So few
 // that to end all of them takes some 10 µs, so often that a million places take 3 s.
 inline constexpr net::Time kTickInterval = 100 * net::kMicrosecond;
-inline constexpr unsigned kSweepBudget = 32;
+inline constexpr unsigned kSweepBudget = 32;  // slots of the pool a tick, at least
+// All slots are looked at in so many ticks, a second.
+inline constexpr unsigned kTicksAPass = 10'000;
+// Connections that end in a tick, at most: some 15 µs.
+inline constexpr unsigned kMostEnds = 64;
 
 struct PipelineStats {
   // By in port (kMaxPorts: from the host) and reason. Written by the worker, read by the control
@@ -52,6 +56,8 @@ class Pipeline {
     const net::OwnerMap* owners = nullptr;  // which worker a tuple belongs to
     ctrack::ConnectionTable* table = nullptr;
     ctrack::ConnectionPool* pool = nullptr;
+    // SourceMap::BytesFor the pool's capacity, of zeros; null: ordinary memory.
+    void* source_memory = nullptr;
     ctrack::SharedCount* shared = nullptr;
     route::IcmpRateLimiter* icmp_limiter = nullptr;  // shared by all workers
     PipelineIo* io = nullptr;

@@ -96,6 +96,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void ReceiveBurst(std::span<const Frame> frames, net::PortId in_port, net::Time now, Whole whole);
   void Recognise(std::span<const Frame> frames, net::PortId in_port);
   void LookUp();
+  void PrefetchAnswers(std::span<net::Ipv4Key> keys);
   template <net::Family kFamily>
   bool Follow(Lane* lane, const Frame& frame, ctrack::TableValue value);
   void Observe(const Lane& lane, ctrack::CtRef ct, rules::PathId path);
@@ -229,6 +230,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
 
   net::Time now_ = 0;  // of the current call, for the seams that aren't told
   net::Time last_tick_ = 0;
+  uint32_t last_source_ = 0;  // IPv4, wire: what a source was last translated to
   uint64_t table_changes_ =
       0;  // inserts and removals: a bulk lookup's answer is good only between them
   net::PortId fragment_out_ = net::kNoPort;  // while Fragment() emits

@@ -255,6 +255,7 @@ std::unique_ptr<Command> Run(const CommandIo& io, ConntrackOptions options,
     case Verb::kHelp:
       return Answer(ConntrackHelp(options.filter.protocol));
     case Verb::kEvent:
+      if (hub == nullptr) return Once([](const CommandIo& i) { return Fail(i, kNotSupported); });
       return MakeEventCommand(io, std::move(options), hub,
                               [dataplane](net::Time time) { return WallClock(*dataplane, time); });
     case Verb::kList:
@@ -294,7 +295,7 @@ std::unique_ptr<Command> MakeConntrackCommand(const CommandIo& io, pipeline::Dat
   const bool good = ParseConntrackOptions(io.arguments, &options, &error);
   for (const std::string& warning : options.warnings) io.error(warning);
   if (good) {
-    hub->NameReporter(io.client, io.program);
+    if (hub != nullptr) hub->NameReporter(io.client, io.program);
     return Run(io, std::move(options), dataplane, hub);
   }
   std::string text = fmt::format("{}: {}\n", kBanner, error.message);

@@ -31,6 +31,14 @@ bool IsClosing(const Connection& connection) {
   }
 }
 
+void PrefetchWhole(const Connection* connection) {
+  if (connection == nullptr) return;
+  const char* line = reinterpret_cast<const char*>(connection);
+  for (size_t i = 0; i < sizeof(Connection); i += alignof(Connection)) {
+    __builtin_prefetch(line + i);
+  }
+}
+
 }  // namespace
 
 Connection* Tracker::Living(TableValue value, Time now) {
@@ -275,8 +283,10 @@ bool Tracker::Flush(Time now, unsigned budget, uint32_t* cursor) {
 
 bool Tracker::Visit(Time now, unsigned budget, uint32_t* cursor,
                     const std::function<void(Connection&)>& visit) {
+  constexpr uint32_t kAhead = 4;
   const uint32_t slots = pool_->high_water();
   for (unsigned i = 0; i < budget && *cursor < slots; ++i) {
+    PrefetchWhole(pool_->At(*cursor + kAhead));
     Connection* connection = pool_->At((*cursor)++);
     if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;
     if (Expired(*connection, now)) {

@@ -71,7 +71,7 @@ int RunEdit(const CommandIo& io, Firewall* firewall) {
     return 0;
   } catch (const Problem& problem) {
     if (!output.empty()) io.out(output);
-    io.error(ProblemText(io.program, problem, 0));
+    io.error(problem.warnings + ProblemText(io.program, problem, 0));
     return static_cast<int>(problem.status);
   }
 }

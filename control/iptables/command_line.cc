@@ -27,11 +27,13 @@ class Parser {
   }
 
   ParsedCommand Parse();
+  const std::string& warnings() const { return command_.warnings; }
 
  private:
   bool ParseVerb(int option);
   bool ParseRuleOption(int option);
   bool ParseOtherOption(int option);
+  bool ParseWait(int option);
   bool ParseWord();  // false: it was `!`
 
   void AddVerb(uint32_t verb, uint32_t together = 0);
@@ -60,6 +62,8 @@ class Parser {
   bool invert_ = false;
   bool skip_line_ = false;
   bool table_given_ = false;
+  bool wait_given_ = false;
+  bool wait_interval_given_ = false;
   std::string source_, destination_;
   std::vector<rules::AddressMatch> sources_, destinations_;
 };
@@ -269,19 +273,12 @@ bool Parser::ParseOtherOption(int option) {
     case 'h':
       throw Finished{HelpText(context_.program, context_.family) + builder_.Help()};
     case 'w':
-    case 'W': {
+    case 'W':
       // There is no lock to wait for.
       if (context_.restore) {
         Fail("You cannot use `-{}' from iptables-restore", static_cast<char>(option));
       }
-      const std::string seconds = scanner_.argument() != nullptr ? Argument()
-                                  : scanner_.HasFreeWord()       ? scanner_.TakeWord()
-                                                                 : "0";
-      if (!LeadingNumber(seconds)) {
-        Fail("wait {} not numeric", option == 'w' ? "seconds" : "interval");
-      }
-      return true;
-    }
+      return ParseWait(option);
     case 'M':
       return true;
     case '4':
@@ -293,6 +290,19 @@ bool Parser::ParseOtherOption(int option) {
     default:
       return false;
   }
+}
+
+bool Parser::ParseWait(int option) {
+  const bool interval = option == 'W';
+  const bool given = scanner_.argument() != nullptr || scanner_.HasFreeWord();
+  if (interval && !given) Fail("wait interval value required");
+  const std::string seconds = scanner_.argument() != nullptr ? Argument()
+                              : given                        ? scanner_.TakeWord()
+                                                             : "0";
+  if (!LeadingNumber(seconds)) Fail("wait {} not numeric", interval ? "interval" : "seconds");
+  (interval ? wait_interval_given_ : wait_given_) = true;
+  if (interval) command_.warnings += "Ignoring deprecated --wait-interval option.\n";
+  return true;
 }
 
 bool Parser::ParseWord() {
@@ -324,6 +334,9 @@ ParsedCommand Parser::Parse() {
 }
 
 void Parser::CheckEnd() {
+  if (wait_interval_given_ && !wait_given_) {
+    Fail("--wait-interval only makes sense with --wait\n");
+  }
   if (command_.table == "nat" && (command_.policy == "DROP" || builder_.target_name() == "DROP")) {
     Fail(
         "\nThe \"nat\" table is not intended for filtering, the use of DROP is therefore "
@@ -393,7 +406,13 @@ void Parser::MakeRules() {
 }  // namespace
 
 ParsedCommand ParseCommandLine(const CommandContext& context, std::vector<std::string> words) {
-  return Parser(context, std::move(words)).Parse();
+  Parser parser(context, std::move(words));
+  try {
+    return parser.Parse();
+  } catch (Problem& problem) {
+    problem.warnings = parser.warnings();
+    throw;
+  }
 }
 
 }  // namespace postern::control::iptables

@@ -207,7 +207,7 @@ class ConntrackExtension : public MatchOf<ConntrackMatch> {
       const AddressMatch& address = match.*field.member;
       *out += !numeric && address.address.IsZero()
                   ? " anywhere"
-                  : " " + ListedAddress(family, address.address, address.mask);
+                  : " " + ListedAddress(family, address.address, address.mask, numeric);
     }
     for (const PortField& field : kPortFields) {
       if (!Start(match, field.field, prefix, field.name, out)) continue;

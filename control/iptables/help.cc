@@ -37,7 +37,8 @@ Options:
   -x, --exact                          counters without K, M, G
   --line-numbers                       number the rules
   -4, --ipv4, -6, --ipv6               in restore files: a line for one family
-  -w, --wait [SECONDS]                 accepted, there is no lock
+  -w, --wait [SECONDS]                 accepted, there is no lock; so is -W, --wait-interval
+  -M, --modprobe COMMAND               accepted, there is no module to load
   -V, --version                        -h, --help
 )";
 
@@ -55,12 +56,15 @@ std::string HelpText(const std::string& program, net::Family family) {
 
 std::string RestoreHelpText(const std::string& program) {
   return fmt::format(
-      "Usage: {} [-c] [-v] [-V] [-t] [-h] [-n] [-T TABLE] [FILE]\n"
-      "  --counters       take the counters in the text\n"
-      "  --verbose        say what is done\n"
-      "  --test           check only\n"
-      "  --noflush        add to the rules that are there\n"
-      "  --table=TABLE    this table only\n",
+      "Usage: {} [OPTIONS] [FILE]\n"
+      "  -c, --counters          take the counters in the text\n"
+      "  -n, --noflush           add to the rules that are there\n"
+      "  -T, --table=TABLE       this table only\n"
+      "  -t, --test              check only\n"
+      "  -v, --verbose           say what is done\n"
+      "  -w, --wait[=SECONDS], -W, --wait-interval[=MICROSECONDS], -M, --modprobe=COMMAND\n"
+      "                          accepted, there is nothing to wait for or to load\n"
+      "  -V, --version           -h, --help\n",
       program);
 }
 

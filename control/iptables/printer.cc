@@ -42,7 +42,7 @@ std::string ListAddress(Family family, const ListFormat& format, const rules::Ad
   // IPv4 goes by the mask, IPv6 by the address.
   const bool any = family == Family::kIpv4 ? match.mask.IsZero() : match.address.IsZero();
   if (any && !format.numeric) return "anywhere";
-  return ListedAddress(family, match.address, match.mask);
+  return ListedAddress(family, match.address, match.mask, format.numeric);
 }
 
 std::string Number(uint64_t number, const ListFormat& format, bool columns) {

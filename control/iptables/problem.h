@@ -30,6 +30,7 @@ struct Problem {
   // messages with file and line strip it.
   std::string message;
   Form form = Form::kTitled;
+  std::string warnings = {};  // that came before it, each with its line feed
 };
 
 template <typename... Args>

@@ -278,9 +278,9 @@ bool ParseRestore(std::string_view text, const std::string& file, const RestoreO
 std::string PrintSave(const rules::FamilyModel& model, const SaveOptions& options, bool comments) {
   std::string out;
   const char* program = model.family == Family::kIpv4 ? "iptables-save" : "ip6tables-save";
-  // The original prints them in the order in which they came to be, which nobody can rely on.
+  // The order of the original's nf_tables form.
   for (const net::Table table :
-       {net::Table::kFilter, net::Table::kNat, net::Table::kMangle, net::Table::kRaw}) {
+       {net::Table::kMangle, net::Table::kRaw, net::Table::kFilter, net::Table::kNat}) {
     if (options.only_table.empty() ? !model.present[static_cast<size_t>(table)]
                                    : options.only_table != net::ToString(table)) {
       continue;

@@ -4,10 +4,12 @@
 #include <netdb.h>
 #include <strings.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cinttypes>
 #include <cstring>
 
+#include "control/iptables/host_names.h"
 #include "control/iptables/problem.h"
 
 namespace postern::control::iptables {
@@ -61,24 +63,6 @@ IpAddress FromSocketAddress(Family family, const sockaddr* socket_address) {
                              &reinterpret_cast<const sockaddr_in6*>(socket_address)->sin6_addr);
 }
 
-// Only what needs no name server: the control thread must not wait for one.
-std::optional<IpAddress> HostsFileAddress(Family family, const std::string& name) {
-  std::optional<IpAddress> found;
-  sethostent(0);
-  while (const hostent* entry = gethostent()) {
-    if (entry->h_addrtype != (family == Family::kIpv4 ? AF_INET : AF_INET6)) continue;
-    bool matches = strcasecmp(entry->h_name, name.c_str()) == 0;
-    for (char** alias = entry->h_aliases; *alias != nullptr && !matches; ++alias) {
-      matches = strcasecmp(*alias, name.c_str()) == 0;
-    }
-    if (!matches) continue;
-    found = IpAddress::FromWire(family, entry->h_addr_list[0]);
-    break;
-  }
-  endhostent();
-  return found;
-}
-
 IpAddress ParseMask(Family family, const std::string& text) {
   const auto written = family == Family::kIpv4 ? ParseDotted(text, false) : ParseInet6(text);
   if (written) return *written;
@@ -87,7 +71,19 @@ IpAddress ParseMask(Family family, const std::string& text) {
   return net::PrefixMask(family, static_cast<unsigned>(*bits));
 }
 
-rules::AddressMatch ParseAddressMask(Family family, std::string text) {
+// A name may have several addresses.
+std::vector<IpAddress> ParseHostOrNetwork(Family family, const std::string& text) {
+  if (const auto address = ParseNumericAddress(family, text)) return {*address};
+  const HostNames& names = HostNames::Get();
+  if (family == Family::kIpv4) {
+    if (const auto network = names.Network(text)) return {*network};
+  }
+  std::vector<IpAddress> addresses = names.Addresses(family, text);
+  if (addresses.empty()) Fail("host/network `{}' not found", text);
+  return addresses;
+}
+
+void ParseAddressMask(Family family, std::string text, std::vector<rules::AddressMatch>* list) {
   constexpr size_t kMaxLength = 255;
   if (text.size() > kMaxLength) Fail("Hostname too long");
   rules::AddressMatch match;
@@ -99,12 +95,14 @@ rules::AddressMatch ParseAddressMask(Family family, std::string text) {
     text.resize(slash);
   }
   // With an empty mask the name doesn't matter ("any/0").
-  if (match.mask.IsZero()) return match;
-  auto address = ParseNumericAddress(family, text);
-  if (!address) address = HostsFileAddress(family, text);
-  if (!address) Fail("host/network `{}' not found", text);
-  match.address = *address & match.mask;
-  return match;
+  if (match.mask.IsZero()) {
+    list->push_back(match);
+    return;
+  }
+  for (const IpAddress& address : ParseHostOrNetwork(family, text)) {
+    match.address = address & match.mask;
+    list->push_back(match);
+  }
 }
 
 }  // namespace
@@ -189,7 +187,11 @@ IpAddress ParseHost(Family family, const std::string& text) {
     freeaddrinfo(found);
     return address;
   }
-  if (const auto address = HostsFileAddress(family, text)) return *address;
+  const std::vector<IpAddress> addresses = HostNames::Get().Addresses(family, text);
+  const auto differs = [&](const IpAddress& a) { return a != addresses.front(); };
+  if (std::any_of(addresses.begin(), addresses.end(), differs))
+    Fail("{} resolves to more than one address\n", text);
+  if (!addresses.empty()) return addresses.front();
   Fail("getaddrinfo: {}\n", gai_strerror(EAI_NONAME));
 }
 
@@ -199,8 +201,8 @@ std::vector<rules::AddressMatch> ParseAddressList(Family family, const std::stri
   while (true) {
     while (start < text.size() && IsSpace(text[start])) ++start;
     const size_t comma = text.find(',', start);
-    list.push_back(ParseAddressMask(
-        family, text.substr(start, comma == text.npos ? text.npos : comma - start)));
+    ParseAddressMask(family, text.substr(start, comma == text.npos ? text.npos : comma - start),
+                     &list);
     if (comma == text.npos) return list;
     start = comma + 1;
   }
@@ -215,10 +217,13 @@ IpAddress AllOnes(Family family) {
   return net::PrefixMask(family, family == Family::kIpv4 ? 32 : 128);
 }
 
-std::string ListedAddress(Family family, const IpAddress& address, const IpAddress& mask) {
+std::string ListedAddress(Family family, const IpAddress& address, const IpAddress& mask,
+                          bool numeric) {
   const int bits = MaskBits(family, mask);
   const int full = family == Family::kIpv4 ? 32 : 128;
-  return net::ToString(family, address) + (bits == full ? "" : SavedMask(family, mask));
+  std::string text = numeric ? "" : HostNames::Get().Name(family, address);
+  if (text.empty()) text = net::ToString(family, address);
+  return text + (bits == full ? "" : SavedMask(family, mask));
 }
 
 std::string SavedMask(Family family, const IpAddress& mask) {

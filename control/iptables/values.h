@@ -38,16 +38,20 @@ std::string ProtocolName(uint8_t protocol, bool lookup);
 // A dotted quad, short forms completed with zeros ("10" is 10.0.0.0); an IPv6 address.
 std::optional<IpAddress> ParseNumericAddress(Family family, const std::string& text);
 // What getaddrinfo() takes: the classic short forms put the last number last ("10.1" is 10.0.0.1).
-// Names only from /etc/hosts. Fails with the original's sentence.
+// Names only from /etc/hosts (host_names.h), and of one address. Fails with the original's
+// sentence.
 IpAddress ParseHost(Family family, const std::string& text);
-// -s, -d: "address[/mask][,…]", masked. Fails with the original's sentence.
+// -s, -d: "address[/mask][,…]", masked; one for each address of a name. Fails with the original's
+// sentence.
 std::vector<rules::AddressMatch> ParseAddressList(Family family, const std::string& text);
 
 // Length of a contiguous mask, or -1.
 int MaskBits(Family family, const IpAddress& mask);
 IpAddress AllOnes(Family family);
-// "10.0.0.0/8"; no "/32" or "/128"; a mask that isn't contiguous is written out.
-std::string ListedAddress(Family family, const IpAddress& address, const IpAddress& mask);
+// "10.0.0.0/8"; no "/32" or "/128"; a mask that isn't contiguous is written out. The host's or the
+// network's name where there is one and it isn't to be `numeric`.
+std::string ListedAddress(Family family, const IpAddress& address, const IpAddress& mask,
+                          bool numeric);
 // "/8", "/255.0.255.0", always.
 std::string SavedMask(Family family, const IpAddress& mask);
 

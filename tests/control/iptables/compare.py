@@ -3,7 +3,7 @@
 and compares exit status, sentences and what -save, -S and -L print afterwards. Root.
 
 rules.txt: "4 WORDS" for iptables, "6 WORDS" for ip6tables, "4 @restore [OPTION ...] TEXT" for the
-restore programs; "{" and "}" alone on a line hold lines together that build on each other, other
+restore programs, "4 @help WORDS" for help, which has words of its own but all of the original's options; "{" and "}" alone on a line hold lines together that build on each other, other
 lines start from nothing.
 """
 import argparse
@@ -11,6 +11,7 @@ import concurrent.futures
 import ctypes
 import difflib
 import os
+import pathlib
 import re
 import shlex
 import subprocess
@@ -22,15 +23,28 @@ PROGRAMS = {"4": "iptables", "6": "ip6tables"}
 # Where the original only says that the kernel said no, Postern gives the reason.
 LEAK = re.compile(r"(RULE|CHAIN)_\w+ failed \(|Temporary failure in name resolution|"
                   r"is incompatible, use 'nft' tool")
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+# Names of hosts and networks that are the same wherever the test runs.
+ETC = pathlib.Path(__file__).resolve().parent / "etc"
 # More than there are processors: the kernel lets who takes rules away wait.
 PROCESSES = 3 * (os.cpu_count() or 1)
 
 
-def own_network():
-    """From here on this process, and what it starts, is in a network namespace of its own."""
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+def own_namespaces():
+    """From here on this process, and what it starts, has a network and an /etc of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    for file in ETC.iterdir():
+        subprocess.run(["mount", "--bind", file, "/etc/" + file.name], check=True)
+
+
+def original_is_here():
+    version = subprocess.run(["iptables", "-V"], capture_output=True, text=True).stdout
+    if "v1.8.9 (nf_tables)" in version:
+        return True
+    print("iptables 1.8.9 (nf_tables) isn't here:", version)
+    return False
 
 
 def run_original(words, text=None):
@@ -51,11 +65,6 @@ def plain(answer):
     return status, output, error
 
 
-def sorted_tables(text):
-    """The original prints tables in the order of their creation."""
-    return "".join(sorted(re.findall(r"^\*.*?^COMMIT\n", text, re.M | re.S)))
-
-
 def difference(kernel, ours):
     if kernel == ours:
         return None
@@ -68,11 +77,18 @@ def difference(kernel, ours):
     return lines
 
 
+def missing_options(kernel, ours):
+    """What is wrong with our help: the original names options by their beginnings."""
+    if (kernel[0], kernel[2]) != (ours[0], ours[2]):
+        return [f"{kernel[0]} {kernel[2]}", f"{ours[0]} {ours[2]}"]
+    return [option for option in re.findall(r"--[a-z][a-z0-9-]+", kernel[1]) if option not in ours[1]]
+
+
 class Comparison:
     """The kernel's rules and Postern's, both empty at first."""
 
     def __init__(self, typing):
-        own_network()
+        own_namespaces()
         self.ours = Typing(typing)
         self.clean = True
 
@@ -89,6 +105,9 @@ class Comparison:
         program = PROGRAMS[line[0]]
         words = shlex.split(line[2:])
         table = words[words.index("-t") + 1] if "-t" in words[:-1] else "filter"
+        if words and words[0] == "@help":
+            found = missing_options(*self.both([program] + words[1:] + ["-h"]))
+            return ("help", found) if found else None
         if words and words[0] == "@restore":
             text = words[-1].encode().decode("unicode_escape")
             answers = self.both([program + "-restore"] + words[1:-1], text)
@@ -101,8 +120,7 @@ class Comparison:
         kernel, ours = self.both([program + "-save", "-c"])
         # -save shows every table that there is, an empty one too.
         self.clean = self.clean and kernel == (0, "", "")
-        found = difference((kernel[0], sorted_tables(kernel[1]), kernel[2]),
-                           (ours[0], sorted_tables(ours[1]), ours[2]))
+        found = difference(kernel, ours)
         if found:
             return "-save", found
         # A refused line changes nothing, and -save would have shown it.
@@ -163,12 +181,8 @@ def main():
     parser.add_argument("rules", nargs="?",
                         default=os.path.join(os.path.dirname(__file__), "rules.txt"))
     options = parser.parse_args()
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or not original_is_here():
         return 77  # meson: skipped
-    version = subprocess.run(["iptables", "-V"], capture_output=True, text=True).stdout
-    if "v1.8.9 (nf_tables)" not in version:
-        print("iptables 1.8.9 (nf_tables) isn't here:", version)
-        return 77
     bad = 0
     todo = list(groups(options.rules))
     with concurrent.futures.ProcessPoolExecutor(PROCESSES, initializer=begin,

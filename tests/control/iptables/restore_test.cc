@@ -21,12 +21,12 @@ Errors ErrorsOf(const std::string& text) {
 
 TEST(Restore, ReadsWhatSaveWrites) {
   const std::string text =
+      "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+      "[1:2] -A PREROUTING -j NOTRACK\nCOMMIT\n"
       "*filter\n:INPUT DROP [5:6]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
       ":alpha - [0:0]\n:beta - [0:0]\n"
       "[3:4] -A INPUT -m comment --comment \"a \\\"b\\\" \\\\c\" -g alpha\n"
-      "[0:0] -A alpha -j beta\nCOMMIT\n"
-      "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
-      "[1:2] -A PREROUTING -j NOTRACK\nCOMMIT\n";
+      "[0:0] -A alpha -j beta\nCOMMIT\n";
   rules::FamilyModel model = rules::EmptyModel(net::Family::kIpv4);
   Errors errors;
   RestoreOptions options;
@@ -84,13 +84,13 @@ TEST(Restore, ReplacesNamedTablesOnly) {
   Errors errors;
   ASSERT_TRUE(
       ParseRestore("*filter\n-A INPUT -j DROP\nCOMMIT\n", "f", {}, &firewall.model.ipv4, &errors));
-  EXPECT_EQ(SavedRules(firewall, net::Family::kIpv4), "-A INPUT -j DROP\n-A OUTPUT -j NOTRACK\n");
+  EXPECT_EQ(SavedRules(firewall, net::Family::kIpv4), "-A OUTPUT -j NOTRACK\n-A INPUT -j DROP\n");
   RestoreOptions options;
   options.noflush = true;
   ASSERT_TRUE(ParseRestore("*filter\n-I INPUT -s 192.0.2.9\nCOMMIT\n", "f", options,
                            &firewall.model.ipv4, &errors));
   EXPECT_EQ(SavedRules(firewall, net::Family::kIpv4),
-            "-A INPUT -s 192.0.2.9/32\n-A INPUT -j DROP\n-A OUTPUT -j NOTRACK\n");
+            "-A OUTPUT -j NOTRACK\n-A INPUT -s 192.0.2.9/32\n-A INPUT -j DROP\n");
 }
 
 TEST(Restore, TakesEveryKindOfLine) {

@@ -15,6 +15,7 @@
 #include "app/persistent_tool.h"
 #include "app/sysctl_tool.h"
 #include "control/client.h"
+#include "control/conntrack_load.h"
 #include "control/iptables/tool_options.h"
 #include "control/suggest.h"
 
@@ -139,13 +140,27 @@ bool OpenFiles(const std::string& command, const std::vector<std::string>& argum
   return false;
 }
 
+// What `conntrack -R` reads.
+bool OpenToLoad(const std::string& file, int* input) {
+  *input = file == "-" ? STDIN_FILENO : open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (*input >= 0) return true;
+  fmt::print(stderr,
+             "conntrack v1.4.7 (conntrack-tools): Failed to open file {} for reading\n"
+             "Try `conntrack -h' or 'conntrack --help' for more information.\n",
+             file);
+  return false;
+}
+
 int InDaemon(const ToolCall& call) {
+  const bool conntrack = call.command == "conntrack";
   control::ClientRequest request;
   request.socket_path = control::SocketPath(call.socket);
   request.program = call.command;
   request.arguments = call.arguments;
-  request.stoppable = call.command == "conntrack";
+  request.stoppable = conntrack;
   if (!OpenFiles(call.command, call.arguments, &request.input)) return 1;
+  const std::string* load = conntrack ? control::FileToLoad(call.arguments) : nullptr;
+  if (load != nullptr && !OpenToLoad(*load, &request.input)) return 2;
   return control::RunClient(request);
 }
 

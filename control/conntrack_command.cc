@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "control/conntrack_help.h"
+#include "control/conntrack_load.h"
 #include "control/conntrack_options.h"
 #include "control/conntrack_walk.h"
 #include "dataplane/pipeline/pipeline.h"
@@ -88,6 +89,7 @@ class WalkCommand : public Command {
       io.error(fmt::format("{}: connection tracking table has been emptied.\n", kBanner));
       return 0;
     }
+    if (!options_.summary) return 0;
     io.error(fmt::format("{}: {} {}\n", kBanner, shown_, Ending()));
     const bool list = action_ == WalkAction::kCopy || action_ == WalkAction::kZero;
     return list || shown_ != 0 ? 0 : kFailed;
@@ -167,6 +169,7 @@ int Insert(const CommandIo& io, const ConntrackOptions& options, uint32_t report
   if (outcome != RequestOutcome::kDone && !(add && outcome == RequestOutcome::kExists)) {
     return Fail(io, Sentence(outcome));
   }
+  if (!options.summary) return 0;
   io.error(fmt::format("{}: {} flow entries have been {}.\n", kBanner,
                        outcome == RequestOutcome::kDone ? 1 : 0, add ? "added" : "created"));
   return 0;
@@ -288,8 +291,20 @@ std::unique_ptr<Command> Run(const CommandIo& io, ConntrackOptions options,
 
 }  // namespace
 
+int ComplainOfOptions(const CommandIo& io, const ConntrackError& error) {
+  io.error(fmt::format("{}: {}\n", kBanner, error.message));
+  if (error.hint) io.error("Try `conntrack -h' or 'conntrack --help' for more information.\n");
+  return error.status;
+}
+
 std::unique_ptr<Command> MakeConntrackCommand(const CommandIo& io, pipeline::Dataplane* dataplane,
                                               ConntrackHub* hub) {
+  if (FileToLoad(io.arguments) != nullptr) {
+    if (hub != nullptr) hub->NameReporter(io.client, io.program);
+    return MakeLoadCommand([dataplane, hub](const CommandIo& i, ConntrackOptions options) {
+      return Run(i, std::move(options), dataplane, hub);
+    });
+  }
   ConntrackOptions options;
   ConntrackError error;
   const bool good = ParseConntrackOptions(io.arguments, &options, &error);
@@ -298,12 +313,7 @@ std::unique_ptr<Command> MakeConntrackCommand(const CommandIo& io, pipeline::Dat
     if (hub != nullptr) hub->NameReporter(io.client, io.program);
     return Run(io, std::move(options), dataplane, hub);
   }
-  std::string text = fmt::format("{}: {}\n", kBanner, error.message);
-  if (error.hint) text += "Try `conntrack -h' or 'conntrack --help' for more information.\n";
-  return Once([text, status = error.status](const CommandIo& i) {
-    i.error(text);
-    return status;
-  });
+  return Once([error](const CommandIo& i) { return ComplainOfOptions(i, error); });
 }
 
 }  // namespace postern::control

@@ -303,6 +303,12 @@ ConntrackVerb VerbOf(int code) {
   return found == kVerbs.end() ? Verb::kNone : found->verb;
 }
 
+char LetterOf(ConntrackVerb verb) {
+  const auto found = std::find_if(kVerbs.begin(), kVerbs.end(),
+                                  [verb](const VerbLetter& v) { return v.verb == verb; });
+  return found == kVerbs.end() ? '\0' : found->letter;
+}
+
 std::string_view LongName(int code) {
   const auto found = std::find_if(kSpecs.begin(), kSpecs.end(),
                                   [code](const OptionSpec& spec) { return spec.code == code; });

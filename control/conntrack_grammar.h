@@ -69,6 +69,8 @@ const char* ConntrackProtocolName(uint8_t protocol);
 
 // The letter's command on `table`; kNone where there is none (-U and -A know no expectations).
 ConntrackVerb VerbOf(int code);
+// '\0' for kNone.
+char LetterOf(ConntrackVerb verb);
 // How the original calls the command's option in a sentence: "update".
 std::string_view LongName(int code);
 

@@ -23,6 +23,7 @@ constexpr std::string_view kHelp =
     "  -E [table] [options]\t\tShow what happens, until interrupted\n"
     "  -F [table]\t\t\tDelete all\n"
     "  -C [table]\t\t\tCount\n"
+    "  -R, --load-file file\t\tDo the commands of a file, as -o save writes it; - for the input\n"
     "  -S\t\t\t\tShow statistics, a line per worker\n"
     "  -V\t\t\t\tShow the version\n"
     "  -h [-p proto]\t\t\tShow this, and the protocol's options\n"

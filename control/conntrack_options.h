@@ -19,7 +19,8 @@ struct ConntrackOptions {
   GivenOptions given;
   uint8_t events = kNewEvents | kUpdateEvents | kDestroyEvents;  // -e
   uint64_t buffer_size = 0;                                      // -b: bytes
-  std::vector<std::string> warnings;                             // said before all else
+  bool summary = true;                // say how many there were; a loaded file's lines don't
+  std::vector<std::string> warnings;  // said before all else
 };
 
 // The original's sentence about what is wrong, and its exit status.

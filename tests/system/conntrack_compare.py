@@ -61,6 +61,12 @@ class PlainLab(labs.Lab):
             self.on("kernel", "sysctl", "-qw", "net.netfilter.nf_conntrack_acct=1",
                     "net.netfilter.nf_conntrack_timestamp=1", check=True)
 
+    def set_sysctl(self, setting):
+        self.on("kernel", "sysctl", "-qw", setting, check=True)
+        done = self.postern("sysctl", "-qw", setting)
+        if done.returncode != 0:
+            raise labs.LabError(f"sysctl {setting}: {done.stderr}")
+
     def both(self, words):
         """The kernel's answer and Postern's: status, output, sentences."""
         environment = {**os.environ, "TZ": "UTC", "LC_ALL": "C"}
@@ -95,22 +101,63 @@ def compare(lab, words):
     return found + differences(kernel[1], ours[1]) + differences(kernel[2], ours[2])
 
 
+def words_of(lab, line):
+    """@load TEXT: a file with that text, loaded."""
+    if not line.startswith("@load "):
+        return shlex.split(line)
+    (lab.dir / "load").write_text(line.removeprefix("@load ").encode().decode("unicode_escape"))
+    return ["-R", f"{lab.dir}/load"]
+
+
 def commands():
     for line in (HERE / "conntrack_commands.txt").read_text().splitlines():
         if line and not line.startswith("#"):
             yield line
 
 
-def type_all(lab):
+def type_all(lab, lines=None):
     count = bad = 0
-    for line in commands():
+    for line in lines or commands():
+        if line.startswith("sysctl "):
+            lab.set_sysctl(line.removeprefix("sysctl "))
+            continue
         count += 1
-        found = compare(lab, shlex.split(line))
+        found = compare(lab, words_of(lab, line))
         if found:
             bad += 1
             print(f"conntrack {line}")
             print("".join(f"    {text}\n" for text in found), flush=True)
     return count, bad
+
+
+# What a connection has to show was decided when it began.
+SWITCHING = """
+-F
+sysctl net.netfilter.nf_conntrack_acct=1
+sysctl net.netfilter.nf_conntrack_timestamp=1
+-I -p udp -s 192.0.2.1 -d 198.51.100.2 --sport 1 --dport 53 -t 500
+sysctl net.netfilter.nf_conntrack_acct=0
+-I -p udp -s 192.0.2.1 -d 198.51.100.2 --sport 2 --dport 53 -t 500
+sysctl net.netfilter.nf_conntrack_timestamp=0
+-I -p udp -s 192.0.2.1 -d 198.51.100.2 --sport 3 --dport 53 -t 500
+sysctl net.netfilter.nf_conntrack_acct=1
+-I -p udp -s 192.0.2.1 -d 198.51.100.2 --sport 4 --dport 53 -t 500
+-L
+-L -o extended,id,ktimestamp
+-L -o save
+-L -o xml,ktimestamp
+-L -z
+-L
+sysctl net.netfilter.nf_conntrack_acct=0
+-L -o ktimestamp
+-G -p udp -s 192.0.2.1 -d 198.51.100.2 --sport 1 --dport 53
+-U -p udp -s 192.0.2.1 --sport 1 -m 5
+-D -o extended,ktimestamp
+""".strip().splitlines()
+
+
+def switch(lab):
+    return type_all(lab, SWITCHING)
 
 
 # What the kernel and Postern tell of the same commands, in the order of the telling.
@@ -182,7 +229,8 @@ def main():
     for more in (False, True):
         with PlainLab(options.build, options.workers, more) as lab:
             lab.start()
-            for what, run in (("commands", type_all), ("listeners", compare_events)):
+            for what, run in (("commands", type_all), ("listeners", compare_events),
+                              ("acct and timestamp, switched", switch)):
                 count, bad = run(lab)
                 failed += bad
                 print(f"{what}: {count - bad} passed, {bad} failed"

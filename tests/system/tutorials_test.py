@@ -8,6 +8,7 @@ usage: tutorials_test.py BUILD_DIR [SECTION...]      Root.
 Left out: FTP (Postern has no helpers yet) and `postern lint`, which doesn't exist yet.
 """
 
+import concurrent.futures
 import gzip
 import os
 import pathlib
@@ -64,6 +65,13 @@ def connections(text):
     return "\n".join(sorted(set(text.splitlines())))
 
 
+def events(text):
+    """As a set: without the states that two FINs and their ACKs pass in one order or another."""
+    lines = [line for line in connections(re.sub(r"(?m)^( *\[\w+\] )", r"\1", text)).splitlines()
+             if not re.search("CLOSE_WAIT|LAST_ACK|flow events", line)]
+    return "\n".join(sorted({re.sub(r"(\] \w+ +\d+) \d+ ", r"\1 T ", line) for line in lines}))
+
+
 def statistics(text):
     """The names of the columns: the kernel has a line a CPU, Postern one a worker."""
     return " ".join(re.findall(r"([a-z_]+)=\d+", text.splitlines()[0]))
@@ -98,6 +106,18 @@ class Pair:
             if a != b:
                 raise Differs(f"{line}\n{what} of Postern:\n{a}\nof the kernel:\n{b}")
         return ours.stdout
+
+    def overheard(self, line, act, normal):
+        """Types a line that listens on both, lets something happen and compares what was heard."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            heard = [pool.submit(twin.typed, f"timeout -s INT 8 {line}")
+                     for twin in (self.postern, self.kernel)]
+            time.sleep(3)  # until both listen
+            for twin in (self.postern, self.kernel):
+                act(twin)
+            ours, theirs = (normal(future.result().stdout) for future in heard)
+        if ours != theirs or not ours:
+            raise Differs(f"{line}\nby Postern:\n{ours}\nby the kernel:\n{theirs}")
 
     def script(self, text):
         for line in text.strip().splitlines():
@@ -235,6 +255,8 @@ def section_b(pair):
     pair.typed("conntrack -L -p udp", connections)
     pair.typed("conntrack -L -o extended", connections)
     pair.typed("conntrack -L -p tcp -o extended 2>/dev/null | cut -d' ' -f1-4 | sort | uniq -c")
+    pair.overheard("conntrack -E", lambda twin: [
+        twin.page("inside", WEB), twin.page("outside", "http://203.0.113.2:8080/")], events)
     pair.typed("conntrack -S", statistics)
     pair.typed("iptables -L -n -v --line-numbers", no_counters)
     pair.typed("iptables -L -n -v", no_counters)

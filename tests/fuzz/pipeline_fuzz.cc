@@ -204,6 +204,10 @@ class Machine {
     options.conntrack_max = 16;
     options.wan_mtu = 1280;
     options.tailroom = 0;
+    // Small, so that making a world takes no longer than what happens in it; and so that paths
+    // overflow.
+    options.max_paths = 32;
+    options.max_path_steps = 256;
     return options;
   }
 

@@ -114,6 +114,9 @@ class World {
     bool assume_neighbors = true;
     bool strict_port_preservation = false;
     uint16_t tailroom = pipeline::HeapPool::kTailroom;
+    // Of each worker: beyond them rules are counted singly.
+    uint32_t max_paths = 1U << 15;
+    uint32_t max_path_steps = 1U << 19;
   };
 
   World() : World(Options{}) {}
@@ -143,11 +146,13 @@ class World {
     rules::RuleSet::Options rule_options;
     rule_options.port_names = {"wan0", "lan0"};
     rule_options.generation = generation_;
+    rule_options.connlimit_keys = 2 * options_.conntrack_max;
     const pipeline::Snapshot* current = engine_->current();
     next->rules = rules::RuleSet::Compile(model, rule_options, &shared_,
                                           current == nullptr ? nullptr : current->rules.get());
     for (unsigned i = 0; i < options_.workers; ++i) {
-      next->worker_rules.push_back(std::make_unique<rules::WorkerRules>(*next->rules));
+      next->worker_rules.push_back(std::make_unique<rules::WorkerRules>(
+          *next->rules, options_.max_paths, options_.max_path_steps));
     }
     // Rules change alone, as when iptables is called.
     next->routes = current == nullptr ? MakeRoutes() : current->routes;

@@ -66,9 +66,10 @@ def connections(text):
 
 
 def events(text):
-    """As a set: without the states that two FINs and their ACKs pass in one order or another."""
+    """As a set: without the states that two FINs and their ACKs pass in one order or another, and
+    without the ends of earlier connections, which nobody hurries to see."""
     lines = [line for line in connections(re.sub(r"(?m)^( *\[\w+\] )", r"\1", text)).splitlines()
-             if not re.search("CLOSE_WAIT|LAST_ACK|flow events", line)]
+             if not re.search("CLOSE_WAIT|LAST_ACK|DESTROY|flow events", line)]
     return "\n".join(sorted({re.sub(r"(\] \w+ +\d+) \d+ ", r"\1 T ", line) for line in lines}))
 
 

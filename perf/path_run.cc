@@ -24,6 +24,7 @@ constexpr uint32_t kSetUpRoom = 4'000'000;
 constexpr uint32_t kFloodRoom = 65536;
 constexpr uint32_t kLastIndex = 60'000'000;
 constexpr double kWarmSeconds = 0.3;
+constexpr double kStreamSeconds = 2.2;
 constexpr double kMostWait = 60;
 
 void Sleep(double seconds) { usleep(static_cast<useconds_t>(seconds * 1e6)); }
@@ -130,13 +131,18 @@ bool Run::WaitFor(const std::function<bool()>& condition) const {
 
 net::Status Run::Established() {
   bed_.UseLoops();
-  // Every connection in each direction: paths are remembered then.
-  const auto met = [this] {
-    return std::all_of(bed_.loops().begin(), bed_.loops().end(),
-                       [](const auto& loop) { return loop->rounds() >= 1; });
-  };
-  if (!WaitFor(met)) return net::Error{"no traffic passes"};
-  Sleep(kWarmSeconds);
+  // Every connection in each direction: paths are remembered then. Two seconds later those of UDP
+  // become streams, which each does by a packet that walks; so all of them once more.
+  for (const double pause : {kStreamSeconds, kWarmSeconds}) {
+    std::vector<uint64_t> before;
+    for (const auto& loop : bed_.loops()) before.push_back(loop->rounds());
+    const auto met = [&] {
+      return std::equal(before.begin(), before.end(), bed_.loops().begin(),
+                        [](uint64_t rounds, const auto& loop) { return loop->rounds() > rounds; });
+    };
+    if (!WaitFor(met)) return net::Error{"no traffic passes"};
+    Sleep(pause);
+  }
   bed_.ports().Record(true);
   AddThroughput(bed_.Measure(options_.seconds));
   bed_.ports().Record(false);

@@ -64,6 +64,9 @@ class Posternd:
         with (processes.namespace(self.bed.name),
               processes.running(command, self.bed.folder / "log") as daemon):
             processes.wait_until(lambda: self.knows_all(daemon), 300, "all flows are known")
+            # Two seconds after its first packet a UDP connection becomes a stream, by a packet that
+            # goes the slow way.
+            time.sleep(2.5)
             # Every connection once more on both sides: paths are remembered then.
             seen = self.passed()
             processes.wait_until(lambda: self.passed() > seen + 4 * self.bed.flows, 300,

@@ -109,6 +109,14 @@ def words_of(lab, line):
     return ["-R", f"{lab.dir}/load"]
 
 
+def missing_options(lab, words):
+    """What the original's help names and ours, in its own words, doesn't."""
+    kernel, ours = lab.both(words)
+    found = [f"status {kernel[0]} {ours[0]}"] if kernel[0] != ours[0] else []
+    named = set(re.findall(r"--[a-z-]+|^  -[a-zA-Z]\b", kernel[1], re.M))
+    return found + sorted(option for option in named if option.strip() not in ours[1])
+
+
 def commands():
     for line in (HERE / "conntrack_commands.txt").read_text().splitlines():
         if line and not line.startswith("#"):
@@ -122,7 +130,9 @@ def type_all(lab, lines=None):
             lab.set_sysctl(line.removeprefix("sysctl "))
             continue
         count += 1
-        found = compare(lab, words_of(lab, line))
+        helps = line.startswith("@help")
+        found = (missing_options(lab, ["-h", *line.split()[1:]]) if helps else
+                 compare(lab, words_of(lab, line)))
         if found:
             bad += 1
             print(f"conntrack {line}")

@@ -123,11 +123,12 @@ bool IsEstablished(const Step& step) {
   return step.old_state == TcpState::kEstablished && step.in.connection.Has(kAssured);
 }
 
-// A RST answers a SYN, or an ACK of a half-open connection, that was ignored: the connection that
-// we hold is dead.
+// A RST answers the other side's SYN, or an ACK of a half-open connection, that was ignored: the
+// connection that we hold is dead.
 bool AnswersIgnored(const Step& step) {
   const Connection& connection = step.in.connection;
-  const bool syn = connection.Has(kSeenReply) && step.last_event() == TcpEvent::kSyn;
+  const bool syn = connection.Has(kSeenReply) && step.last_event() == TcpEvent::kSyn &&
+                   !step.LastWasSameDirection();
   const bool ack = !connection.Has(kAssured) && step.last_event() == TcpEvent::kAck;
   // The end is noted where a segment was ignored; the SYN that began the connection wasn't.
   const bool noted = step.segment.Has(net::kTcpAck) || step.tcp.last_end != 0 ||

@@ -193,8 +193,11 @@ bool LearnTag(Step* step, const Chunk& chunk, SctpState next) {
   const uint8_t own = InitSeen(step->in.direction);
   const uint8_t peer = InitSeen(net::Opposite(step->in.direction));
   if (chunk.type == kSctpInit) {
-    if ((sctp.flags & kBothInits) == kBothInits) sctp.flags &= static_cast<uint8_t>(~peer);
-    sctp.flags |= own;
+    // A repeated one says nothing new about who began.
+    if (sctp.state == SctpState::kNone || step->Peer() != *tag) {
+      if ((sctp.flags & kBothInits) == kBothInits) sctp.flags &= static_cast<uint8_t>(~peer);
+      sctp.flags |= own;
+    }
     step->Peer() = *tag;
     // A repeated INIT keeps no entry alive, or its NAT would outlive every rule change.
     if (next == SctpState::kClosed && sctp.state == SctpState::kClosed && !step->in.first()) {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <span>
 
+#include "control/invalid_text.h"
 #include "dataplane/net/byte_order.h"
 #include "dataplane/net/wire.h"
 
@@ -417,6 +418,7 @@ void AddMac(const pipeline::LogRecord& record, std::string* line) {
 std::string FormatLogLine(const pipeline::LogRecord& record,
                           const std::vector<std::string>& port_names) {
   std::string line(record.prefix, strnlen(record.prefix, sizeof(record.prefix)));
+  line += InvalidText(record);
   line +=
       fmt::format("IN={} OUT={} ", NameOf(record.in, port_names), NameOf(record.out, port_names));
   if (record.in != net::kNoPort) AddMac(record, &line);

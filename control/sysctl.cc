@@ -69,10 +69,7 @@ const auto kNames = std::to_array<SysctlName>({
     POSTERN_TIMEOUT("gre_timeout_stream", gre_timeout_stream),
     POSTERN_TIMEOUT("icmp_timeout", icmp_timeout),
     POSTERN_TIMEOUT("icmpv6_timeout", icmpv6_timeout),
-    // The kernel takes a protocol number or 255 for all; Postern logs all or none.
-    SysctlName{"net.netfilter.nf_conntrack_log_invalid", 0, 255,
-               [](const Sysctls& s) -> uint64_t { return s.conntrack.log_invalid ? 255 : 0; },
-               [](Sysctls* s, uint64_t v) { s->conntrack.log_invalid = v != 0; }},
+    POSTERN_SYSCTL("net.netfilter.nf_conntrack_log_invalid", 0, 255, conntrack.log_invalid),
     POSTERN_SYSCTL("net.netfilter.nf_conntrack_max", 0, kMaxInt, conntrack.max),
     POSTERN_SCTP_TIMEOUT("closed", kClosed),
     POSTERN_SCTP_TIMEOUT("cookie_echoed", kCookieEchoed),

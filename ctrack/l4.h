@@ -6,6 +6,7 @@
 
 #include "ctrack/connection.h"
 #include "ctrack/events.h"
+#include "ctrack/invalid.h"
 #include "ctrack/settings.h"
 #include "dataplane/net/packet.h"
 
@@ -17,10 +18,15 @@ struct L4Input {
   Direction direction;
   const Settings& settings;
   Time now;
+  InvalidNote* note = nullptr;  // where to say why the packet isn't simply valid; may be null
 
   // The connection's first packet: it isn't in the table yet.
   bool first() const { return !connection.Has(kConfirmed); }
 };
+
+inline void Explain(const L4Input& in, const InvalidNote& note) {
+  if (in.note != nullptr) *in.note = note;
+}
 
 enum class L4Decision : uint8_t {
   kAccept,   // the packet belongs to the connection, which lives on for `timeout`

@@ -39,8 +39,8 @@ struct Chunk {
   const uint8_t* body = nullptr;
   size_t left = 0;
 
-  // INIT and INIT ACK (RFC 9260 section 3.3.2): the tag that the peer must use. Nothing where the fixed
-  // part is cut short.
+  // INIT and INIT ACK (RFC 9260 section 3.3.2): the tag that the peer must use. Nothing where the
+  // fixed part is cut short.
   std::optional<uint32_t> InitiateTag() const {
     constexpr size_t kFixedPart = 16;
     if (left < kFixedPart) return std::nullopt;
@@ -48,8 +48,8 @@ struct Chunk {
   }
 };
 
-// The chunks of a packet. One that isn't wholly there ends the row, as it does in netfilter: only its
-// header is needed.
+// The chunks of a packet. One that isn't wholly there ends the row, as it does in netfilter: only
+// its header is needed.
 class Chunks {
  public:
   explicit Chunks(const net::Packet& packet)
@@ -77,20 +77,26 @@ class Chunks {
 using ChunkSet = std::bitset<256>;
 
 // RFC 9260 section 6.10: INIT, INIT ACK and SHUTDOWN COMPLETE stand alone; cookies come first.
-bool WellComposed(const net::Packet& packet, ChunkSet* present) {
-  Chunks chunks(packet);
+bool WellComposed(const L4Input& in, ChunkSet* present) {
+  Chunks chunks(in.packet);
   Chunk chunk;
   bool alone = false;
-  bool first = true;
-  while (chunks.Next(&chunk)) {
+  uint32_t count = 0;
+  for (; chunks.Next(&chunk); ++count) {
     alone = alone || chunk.type == kSctpInit || chunk.type == kSctpInitAck ||
             chunk.type == kSctpShutdownComplete;
     const bool cookie = chunk.type == kSctpCookieEcho || chunk.type == kSctpCookieAck;
-    if (((alone || cookie) && !first) || chunk.length == 0) return false;
+    if (((alone || cookie) && count != 0) || chunk.length == 0) {
+      Explain(in, {.why = InvalidWhy::kSctpComposition,
+                   .event = chunk.type,
+                   .lone = alone,
+                   .length = net::ByteSwap(chunk.length),
+                   .number = count});
+      return false;
+    }
     present->set(chunk.type);
-    first = false;
   }
-  return !first;
+  return count != 0;
 }
 
 // One packet on its way through the machine.
@@ -120,7 +126,8 @@ bool Begin(const Step& step) {
     } else if (chunk.type == kSctpHeartbeat) {
       step.sctp.tag[Index(Direction::kOriginal)] = step.tag;
     } else if (chunk.type == kSctpShutdownAck) {
-      // Out of the blue: the SHUTDOWN COMPLETE that answers repeats the tag (RFC 9260 section 8.4 (5)).
+      // Out of the blue: the SHUTDOWN COMPLETE that answers repeats the tag (RFC 9260 section 8.4
+      // (5)).
       step.sctp.tag[Index(Direction::kReply)] = step.tag;
     }
   }
@@ -134,8 +141,8 @@ bool TagOfEnd(const Step& step, const Chunk& chunk) {
 
 enum class TagCheck : uint8_t { kGood, kBad, kPassBy };
 
-// A heartbeat on another path may bring a tag that this one hasn't seen: it passes, and its answer, from
-// the other side, makes the tag known.
+// A heartbeat on another path may bring a tag that this one hasn't seen: it passes, and its answer,
+// from the other side, makes the tag known.
 TagCheck CheckHeartbeat(Step* step, const Chunk& chunk) {
   SctpTracking& sctp = step->sctp;
   if (step->Own() == 0) {
@@ -213,12 +220,12 @@ bool LearnTag(Step* step, const Chunk& chunk, SctpState next) {
   return true;
 }
 
-// Most packets carry the tag that their receiver gave out; what begins, ends or probes an association is
-// judged chunk by chunk.
+// Most packets carry the tag that their receiver gave out; what begins, ends or probes an
+// association is judged chunk by chunk.
 bool TagMatters(const ChunkSet& present) {
-  constexpr auto kOwnRules = std::to_array<SctpChunk>(
-      {kSctpInit, kSctpShutdownComplete, kSctpCookieEcho, kSctpAbort, kSctpShutdownAck,
-       kSctpHeartbeat, kSctpHeartbeatAck});
+  constexpr auto kOwnRules =
+      std::to_array<SctpChunk>({kSctpInit, kSctpShutdownComplete, kSctpCookieEcho, kSctpAbort,
+                                kSctpShutdownAck, kSctpHeartbeat, kSctpHeartbeatAck});
   for (const SctpChunk chunk : kOwnRules) {
     if (present[chunk]) return false;
   }
@@ -242,7 +249,13 @@ L4Result Walk(Step* step) {
     if (check == TagCheck::kBad) return {};
     if (check == TagCheck::kPassBy) continue;
     const SctpMove move = NextSctpMove(step->in.direction, chunk.type, sctp.state);
-    if (move == SctpMove::kBad) return {};
+    if (move == SctpMove::kBad) {
+      Explain(step->in, {.why = InvalidWhy::kSctpInvalid,
+                         .direction = static_cast<uint8_t>(step->in.direction),
+                         .state = static_cast<uint8_t>(sctp.state),
+                         .event = chunk.type});
+      return {};
+    }
     state = static_cast<SctpState>(move);
     const bool init = chunk.type == kSctpInit || chunk.type == kSctpInitAck;
     if (init && !LearnTag(step, chunk, state)) return {};
@@ -268,10 +281,16 @@ bool IsClosing(SctpState state) {
 
 L4Result TrackSctp(const L4Input& in) {
   ChunkSet present;
-  if (!WellComposed(in.packet, &present)) return {};
+  if (!WellComposed(in, &present)) return {};
   Step step{in, in.connection.protocol.sctp, Word(in.packet.L4() + kTagOffset), present};
   if (in.first() && (CantBegin(present) || !Begin(step))) return {};
-  if (TagMatters(present) && step.tag != step.Own()) return {};
+  if (TagMatters(present) && step.tag != step.Own()) {
+    Explain(in, {.why = InvalidWhy::kSctpTag,
+                 .direction = static_cast<uint8_t>(in.direction),
+                 .number = step.tag,
+                 .wanted = step.Own()});
+    return {};
+  }
   return Walk(&step);
 }
 

@@ -16,7 +16,8 @@ struct Settings {
   bool checksum = true;      // nf_conntrack_checksum
   bool acct = false;         // nf_conntrack_acct: count packets and bytes a connection
   bool timestamp = false;    // nf_conntrack_timestamp
-  bool log_invalid = false;  // nf_conntrack_log_invalid (0 or 255/any protocol)
+  // nf_conntrack_log_invalid: log INVALID packets of this protocol; 0: none, 255: of all.
+  uint8_t log_invalid = 0;
   bool tcp_loose = true;
   bool tcp_be_liberal = false;
   bool tcp_ignore_invalid_rst = false;

@@ -40,7 +40,10 @@ void RememberEvent(const Step& step) {
 // tcp_new: false where the segment can't begin a connection.
 bool Begin(const L4Input& in, TcpTracking* tcp, const TcpSegment& segment) {
   const TcpMove move = NextTcpMove(Direction::kOriginal, segment.event, TcpState::kNone);
-  if (move == TcpMove::kBad) return false;
+  if (move == TcpMove::kBad) {
+    Explain(in, {.why = InvalidWhy::kTcpNew});
+    return false;
+  }
   *tcp = TcpTracking{};
   TcpPeer& sender = tcp->peer[0];
   sender.end = sender.max_end = segment.end;
@@ -87,10 +90,19 @@ void GetInStep(Step* step) {
   step->sender().flags = liberal;
 }
 
+// What the table says of a segment that it doesn't take.
+void ExplainMove(const Step& step, InvalidWhy why) {
+  Explain(step.in, {.why = why,
+                    .direction = static_cast<uint8_t>(step.direction()),
+                    .state = static_cast<uint8_t>(step.old_state),
+                    .event = static_cast<uint8_t>(step.segment.event)});
+}
+
 // Lets a segment pass that only the ends can judge, and notes what the answer to it will look like.
 void Ignore(const Step& step) {
   TcpTracking& tcp = step.tcp;
   const TcpSegment& segment = step.segment;
+  ExplainMove(step, InvalidWhy::kTcpIgnored);
   RememberEvent(step);
   tcp.last_seq = segment.seq;
   tcp.last_end = segment.end;
@@ -185,7 +197,9 @@ void ShortenDoubtful(const Step& step) {
   }
   const Time left = connection.expires > step.in.now ? connection.expires - step.in.now : 0;
   const Time shorter = step.in.settings.tcp_timeout_unacknowledged * net::kSecond;
-  if (left >= 120 * net::kSecond && left > shorter) connection.expires = step.in.now + shorter;
+  if (left < 120 * net::kSecond || left <= shorter) return;
+  connection.expires = step.in.now + shorter;
+  if (step.in.note != nullptr) step.in.note->then = InvalidWhy::kTcpShortened;
 }
 
 // The segment is good: takes the new state.
@@ -227,7 +241,7 @@ L4Result CheckAndEnter(const Step& step) {
   // No connection has its sequence numbers adjusted (kSeqAdjust) until a helper changes a payload.
   constexpr int32_t kReceiverOffset = 0;
   switch (CheckWindow(&step.tcp, step.direction(), step.segment, step.in.settings.tcp_be_liberal,
-                      kReceiverOffset)) {
+                      kReceiverOffset, step.in.note)) {
     case WindowVerdict::kInside:
       return Enter(step);
     case WindowVerdict::kIgnore:
@@ -255,14 +269,20 @@ bool IsClosing(TcpState state) {
 }
 
 L4Result TrackTcp(const L4Input& in) {
-  if (!TcpFlagsValid(in.packet.ip.tcp_flags)) return {};
+  if (!TcpFlagsValid(in.packet.ip.tcp_flags)) {
+    Explain(in, {.why = InvalidWhy::kTcpFlags});
+    return {};
+  }
   TcpTracking& tcp = in.connection.protocol.tcp;
   const TcpSegment segment = ReadSegment(in.packet);
   if (in.first() && !Begin(in, &tcp, segment)) return {};
 
   const TcpMove move = NextTcpMove(in.direction, segment.event, tcp.state);
-  if (move == TcpMove::kBad) return {};
   Step step{in, tcp, segment, tcp.state, static_cast<TcpState>(move)};
+  if (move == TcpMove::kBad) {
+    ExplainMove(step, InvalidWhy::kTcpInvalid);
+    return {};
+  }
   if (move == TcpMove::kIgnored) {
     if (AnswersIgnoredSyn(step)) {
       GetInStep(&step);
@@ -281,6 +301,7 @@ L4Result TrackTcp(const L4Input& in) {
     case TcpState::kTimeWait:
       if (!IsChallengeAck(step)) break;
       tcp.last_flags &= static_cast<uint8_t>(~kTcpPeerChallengeAck);
+      Explain(in, {.why = InvalidWhy::kTcpChallengeAck});
       return kIgnored;
     case TcpState::kSynSent2:
       tcp.last_flags |= kTcpPeerSimultaneousOpen;
@@ -293,7 +314,10 @@ L4Result TrackTcp(const L4Input& in) {
       }
       break;
     case TcpState::kClose:
-      if (step.Is(TcpEvent::kRst) && !JudgeReset(&step)) return {};
+      if (step.Is(TcpEvent::kRst) && !JudgeReset(&step)) {
+        Explain(in, {.why = InvalidWhy::kTcpReset});
+        return {};
+      }
       break;
     default:
       break;

@@ -54,17 +54,32 @@ bool HonestOvershoot(const TcpPeer& sender, const TcpPeer& receiver, const TcpNu
          n.end - sender.max_end + 1 <= receiver.max_window && Before(n.sack, receiver.end + 1);
 }
 
-WindowVerdict CheckBounds(TcpPeer* sender, const TcpPeer& receiver, const TcpNumbers& n) {
+struct Judgement {
+  WindowVerdict verdict = WindowVerdict::kInside;
+  InvalidWhy why = InvalidWhy::kNone;
+  uint32_t number = 0;  // the bound, or by how much it was passed
+};
+
+Judgement CheckBounds(TcpPeer* sender, const TcpPeer& receiver, const TcpNumbers& n) {
   if (!Before(n.seq, sender->max_end + 1)) {  // I
-    if (!HonestOvershoot(*sender, receiver, n)) return WindowVerdict::kOutside;
+    if (!HonestOvershoot(*sender, receiver, n)) {
+      return {WindowVerdict::kOutside, InvalidWhy::kTcpSeqOver, sender->max_end + 1};
+    }
     sender->end = n.end;
     sender->flags |= kTcpPeerDataUnacknowledged;
-    return WindowVerdict::kIgnore;
+    return {WindowVerdict::kIgnore, InvalidWhy::kTcpOvershoot, n.end - sender->max_end + 1};
   }
-  if (!Before(n.sack, receiver.end + 1)) return WindowVerdict::kOutside;            // III
-  if (!TouchesWindow(*sender, receiver, n)) return WindowVerdict::kIgnore;          // II
-  if (!After(n.sack, LowestAck(*sender, receiver))) return WindowVerdict::kIgnore;  // IV
-  return WindowVerdict::kInside;
+  if (!Before(n.sack, receiver.end + 1)) {  // III
+    return {WindowVerdict::kOutside, InvalidWhy::kTcpAckOver, receiver.end + 1};
+  }
+  if (!TouchesWindow(*sender, receiver, n)) {  // II
+    return {WindowVerdict::kIgnore, InvalidWhy::kTcpSeqUnder,
+            sender->end - receiver.max_window - 1};
+  }
+  if (!After(n.sack, LowestAck(*sender, receiver))) {  // IV
+    return {WindowVerdict::kIgnore, InvalidWhy::kTcpAckUnder, LowestAck(*sender, receiver)};
+  }
+  return {};
 }
 
 }  // namespace
@@ -90,7 +105,7 @@ void InitSender(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment,
 }
 
 WindowVerdict CheckWindow(TcpTracking* tcp, Direction direction, const TcpSegment& segment,
-                          bool be_liberal, int32_t receiver_offset) {
+                          bool be_liberal, int32_t receiver_offset, InvalidNote* note) {
   TcpPeer* sender = &tcp->peer[static_cast<size_t>(direction)];
   TcpPeer* receiver = &tcp->peer[static_cast<size_t>(net::Opposite(direction))];
   TcpNumbers n{segment.seq, segment.end, segment.ack, segment.ack};
@@ -108,11 +123,13 @@ WindowVerdict CheckWindow(TcpTracking* tcp, Direction direction, const TcpSegmen
     n.seq = n.end = sender->end;
   }
 
-  const WindowVerdict verdict = CheckBounds(sender, *receiver, n);
-  if (verdict != WindowVerdict::kInside) {
+  const Judgement judgement = CheckBounds(sender, *receiver, n);
+  if (judgement.verdict != WindowVerdict::kInside) {
     // A liberal sender's stray segments count as inside, but nothing is learned from them.
     const bool liberal = be_liberal || (sender->flags & kTcpPeerBeLiberal) != 0;
-    return liberal ? WindowVerdict::kInside : verdict;
+    if (liberal) return WindowVerdict::kInside;
+    if (note != nullptr) *note = {.why = judgement.why, .number = judgement.number};
+    return judgement.verdict;
   }
   LearnWindow(sender, receiver, segment, n);
   CountRetransmission(tcp, direction, segment, n);

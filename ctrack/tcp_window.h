@@ -12,6 +12,7 @@
 #include <algorithm>
 
 #include "ctrack/connection.h"
+#include "ctrack/invalid.h"
 #include "ctrack/tcp_segment.h"
 
 namespace postern::ctrack {
@@ -25,9 +26,9 @@ enum class WindowVerdict : uint8_t {
 // Updates both peers from a segment in `direction` that is inside. `be_liberal`:
 // nf_conntrack_tcp_be_liberal, what would be outside counts as inside. `receiver_offset`: by how
 // much the numbers that the segment acknowledges differ from those that the other side sent
-// (a helper changed a payload's length).
+// (a helper changed a payload's length). `note`, may be null: why it isn't inside.
 WindowVerdict CheckWindow(TcpTracking* tcp, Direction direction, const TcpSegment& segment,
-                          bool be_liberal, int32_t receiver_offset);
+                          bool be_liberal, int32_t receiver_offset, InvalidNote* note = nullptr);
 
 // A SYN's or SYN/ACK's sender as its segment describes it.
 void InitSender(TcpPeer* sender, TcpPeer* receiver, const TcpSegment& segment, Direction direction);

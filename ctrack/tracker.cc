@@ -59,9 +59,14 @@ Tracker::Tracker(ConnectionTable* table, ConnectionPool* pool, SharedCount* shar
 TrackResult Tracker::Track(const net::Packet& packet, net::Hook hook, Time now, bool looked_up,
                            TableValue known) {
   const net::ParsedPacket& ip = packet.ip;
-  if (!ip.l4_valid) return Invalid();
+  note_.why = InvalidWhy::kNone;
+  if (!ip.l4_valid) return InvalidFor(WhyMalformed(packet));
   if (IsIcmp(ip)) {
-    if (ChecksumBad(packet, hook)) return Invalid();
+    if (ChecksumBad(packet, hook)) return InvalidFor(InvalidWhy::kChecksum);
+    constexpr uint8_t kHighestIcmpType = 18;  // NR_ICMP_TYPES; RFC 1122 3.2.2
+    if (ip.protocol == net::kProtoIcmp && ip.icmp_type > kHighestIcmpType) {
+      return InvalidFor(InvalidWhy::kIcmpType);
+    }
     if (net::QuotesPacket(ip)) return TrackIcmpError(packet, now);
     if (ip.family == net::Family::kIpv6 && IsUntrackedIcmpv6(ip.icmp_type)) {
       TrackResult result;
@@ -92,7 +97,9 @@ TrackResult Tracker::Track(const net::Packet& packet, net::Hook hook, Time now, 
     const CtInfo info = InfoOf(*connection, direction);
     L4Result result;
     if (IsIcmp(ip) || !ChecksumBad(packet, hook)) {
-      result = TrackL4({packet, *connection, direction, *settings_, now});
+      result = TrackL4({packet, *connection, direction, *settings_, now, &note_});
+    } else {
+      note_ = {.why = InvalidWhy::kChecksum};
     }
     if (result.decision != L4Decision::kRepeat) {
       return Settle(packet, connection, info, result, now);
@@ -106,6 +113,11 @@ TrackResult Tracker::Track(const net::Packet& packet, net::Hook hook, Time now, 
 TrackResult Tracker::Invalid() {
   ++stats_.invalid;
   return TrackResult{};
+}
+
+TrackResult Tracker::InvalidFor(InvalidWhy why) {
+  note_ = {.why = why};
+  return Invalid();
 }
 
 TrackResult Tracker::Full() {
@@ -130,16 +142,22 @@ TrackResult Tracker::TrackIcmpError(const net::Packet& packet, Time now) {
   const std::optional<Tuple> inner = quoted ? net::Mirror(quoted->tuple) : std::nullopt;
   if (!inner) {
     ++stats_.error;
-    return Invalid();
+    return InvalidFor(WhyNothingQuoted(packet));
   }
   const TableValue value = table_->Lookup(*inner);
   if (value.IsRemote()) return HandTo(value.worker());
   Connection* connection = Living(value, now);
   // Whoever quotes a packet of ours but sends the error to somebody else isn't on its path.
-  if (connection == nullptr ||
-      connection->tuple(value.direction()).destination != packet.ip.destination) {
+  if (connection == nullptr) {
     ++stats_.error;
     return Invalid();
+  }
+  const net::IpAddress& sender = connection->tuple(value.direction()).destination;
+  if (sender != packet.ip.destination) {
+    ++stats_.error;
+    const TrackResult result = InvalidFor(InvalidWhy::kOuterDestination);
+    note_.address = sender;
+    return result;
   }
   TrackResult result;
   result.ct.connection = connection;

@@ -135,6 +135,8 @@ class Tracker {
   // nf_conntrack_acct: counts a packet of `length` bytes from its IP header on, where it is on.
   void Account(Connection* connection, Direction direction, uint32_t length);
 
+  // Why the packet of the last Track() isn't simply valid.
+  const InvalidNote& note() const { return note_; }
   const TrackerStats& stats() const { return stats_; }
   // Confirmed connections of this worker.
   size_t size() const { return confirmed_; }
@@ -144,6 +146,7 @@ class Tracker {
  private:
   // ---- tracker.cc ----
   TrackResult Invalid();
+  TrackResult InvalidFor(InvalidWhy why);
   TrackResult Full();
   TrackResult TrackIcmpError(const net::Packet& packet, Time now);
   bool ChecksumBad(const net::Packet& packet, net::Hook hook) const;
@@ -180,6 +183,7 @@ class Tracker {
   net::Rng rng_;
   const Settings* settings_ = nullptr;
   TrackerStats stats_;
+  InvalidNote note_;
 
   size_t confirmed_ = 0;
   uint32_t sweep_cursor_ = 0;

@@ -63,6 +63,9 @@ bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
                     static_cast<unsigned>(result.hand_to));
     return false;
   }
+  if (snapshot_->conntrack.log_invalid != 0 && tracker_.note().why != ctrack::InvalidWhy::kNone) {
+    LogInvalid(f, hook);
+  }
   f.ct = result.ct;
   f.unconfirmed = f.ct.connection != nullptr && !f.ct.connection->Has(ctrack::kConfirmed);
   f.confirmed_before = f.ct.connection != nullptr && !f.unconfirmed;

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "ctrack/connection.h"
+#include "ctrack/invalid.h"
 #include "ctrack/tracker.h"
 #include "dataplane/net/packet.h"
 #include "dataplane/net/verdict.h"
@@ -68,13 +69,16 @@ class PipelineIo {
   virtual net::BufferPool* pool() = 0;
 };
 
-// A LOG rule's packet: enough of it to write the kernel's line later.
+// A packet of a LOG rule, or one that nf_conntrack_log_invalid tells of (`invalid` then says why):
+// enough of it to write the kernel's line later.
 struct LogRecord {
   static constexpr size_t kMaxBytes = 256;
   net::Time time = 0;
   uint8_t level = 4;
   uint8_t options = 0;
   char prefix[30] = {};
+  ctrack::InvalidNote invalid;
+  uint8_t protocol = 0;  // with `invalid`: the packet's
   net::Hook hook = net::Hook::kInput;
   net::PortId in = net::kNoPort;
   net::PortId out = net::kNoPort;

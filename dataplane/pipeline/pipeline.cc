@@ -29,6 +29,25 @@ route::ReassemblySettings ReassemblyAtStart(uint64_t seed) {
   return settings;
 }
 
+LogRecord RecordOf(const net::Packet& packet, net::Hook hook, net::PortId in, net::PortId out,
+                   net::Time now) {
+  LogRecord record;
+  record.time = now;
+  record.hook = hook;
+  record.in = in;
+  record.out = out;
+  record.mark = packet.mark;
+  record.l3_offset = packet.ip.l3_offset;
+  record.l3_length = packet.ip.l3_length;
+  record.family = packet.ip.family;
+  record.captured = static_cast<uint16_t>(std::min<size_t>(packet.length, LogRecord::kMaxBytes));
+  std::memcpy(record.bytes, packet.data, record.captured);
+  // What comes by lo has a header of zeros there; here it still has the port's.
+  constexpr size_t kMacs = 12;
+  if (in == net::kLoopbackPort) std::memset(record.bytes, 0, kMacs);
+  return record;
+}
+
 }  // namespace
 
 Pipeline::Impl::Impl(const Context& context)
@@ -109,21 +128,32 @@ const ctrack::Connection* Pipeline::Impl::FindConnection(const net::Tuple& tuple
 void Pipeline::Impl::Log(const rules::LogTarget& target, const net::Packet& packet, net::Hook hook,
                          net::PortId in, net::PortId out, net::Time now) {
   if (context_.events == nullptr) return;
-  LogRecord record;
-  record.time = now;
+  LogRecord record = RecordOf(packet, hook, in, out, now);
   record.level = target.level;
   record.options = target.options;
   const size_t prefix = std::min(target.prefix.size(), sizeof(record.prefix) - 1);
   std::memcpy(record.prefix, target.prefix.data(), prefix);
-  record.hook = hook;
-  record.in = in;
-  record.out = out;
-  record.mark = packet.mark;
-  record.l3_offset = packet.ip.l3_offset;
-  record.l3_length = packet.ip.l3_length;
-  record.family = packet.ip.family;
-  record.captured = static_cast<uint16_t>(std::min<size_t>(packet.length, LogRecord::kMaxBytes));
-  std::memcpy(record.bytes, packet.data, record.captured);
+  context_.events->OnLog(record);
+}
+
+// nf_l4proto_log_invalid: with netfilter's default level and options.
+void Pipeline::Impl::LogInvalid(const Flight& f, net::Hook hook) {
+  constexpr uint8_t kAllProtocols = 255;
+  constexpr uint8_t kNotice = 5;
+  const uint8_t wanted = snapshot_->conntrack.log_invalid;
+  const uint8_t protocol = f.packet->ip.protocol;
+  if (context_.events == nullptr || (wanted != kAllProtocols && wanted != protocol)) return;
+  const bool output = hook == net::Hook::kOutput;
+  LogRecord record =
+      RecordOf(*f.packet, hook, output ? net::kNoPort : f.in, output ? f.out : net::kNoPort, f.now);
+  record.level = kNotice;
+  record.options =
+      rules::LogTarget::kTcpSequence | rules::LogTarget::kTcpOptions | rules::LogTarget::kIpOptions;
+  record.protocol = protocol;
+  record.invalid = tracker_.note();
+  context_.events->OnLog(record);
+  if (record.invalid.then == ctrack::InvalidWhy::kNone) return;
+  record.invalid.why = record.invalid.then;
   context_.events->OnLog(record);
 }
 

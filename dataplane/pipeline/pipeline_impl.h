@@ -121,6 +121,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void Ingress(net::Packet* packet, const Known& known, net::Time now);
   bool Prerouting(Flight& f, const Known& known);
   bool Track(Flight& f, net::Hook hook, const Known& known);
+  void LogInvalid(const Flight& f, net::Hook hook);
   bool OptionsOk(Flight& f);
   bool RouteInput(Flight& f);
   bool ReversePathOk(const Flight& f) const;

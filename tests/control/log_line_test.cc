@@ -63,6 +63,67 @@ TEST(LogLine, TcpSyn) {
                 "WINDOW=65495 RES=0x00 SYN URGP=0 ");
 }
 
+struct InvalidRow {
+  ctrack::InvalidNote note;
+  uint8_t protocol;
+  const char* prefix;
+};
+
+// The kernel's words; the blanks are its own.
+TEST(LogLine, OfAPacketThatConntrackFindsInvalid) {
+  using Why = ctrack::InvalidWhy;
+  const InvalidRow rows[] = {
+      {{.why = Why::kChecksum}, 6, "nf_ct_proto_6: bad checksum "},
+      {{.why = Why::kChecksum}, 1, "nf_ct_proto_1: bad hw icmp checksum "},
+      {{.why = Why::kChecksum}, 58, "nf_ct_proto_58: ICMPv6 checksum failed "},
+      {{.why = Why::kChecksum}, 132, "nf_ct_proto_132: nf_ct_sctp: bad CRC  "},
+      {{.why = Why::kTruncated}, 6, "nf_ct_proto_6: truncated packet "},
+      {{.why = Why::kTruncated}, 17, "nf_ct_proto_17: truncated/malformed packet "},
+      {{.why = Why::kTcpNew}, 6, "nf_ct_proto_6: invalid new "},
+      {{.why = Why::kTcpInvalid, .direction = 1, .state = 3, .event = 0},
+       6,
+       "nf_ct_proto_6: packet (index 0) in dir 1 invalid, state ESTABLISHED "},
+      {{.why = Why::kTcpIgnored, .direction = 0, .state = 2, .event = 3},
+       6,
+       "nf_ct_proto_6: packet (index 3) in dir 0 ignored, state SYN_RECV "},
+      {{.why = Why::kTcpSeqOver, .number = 4000000000},
+       6,
+       "nf_ct_proto_6: SEQ is over upper bound 4000000000 (over the window of the receiver) "},
+      {{.why = Why::kTcpShortened}, 6, "nf_ct_proto_6: lowered timeout to UNACK "},
+      {{.why = Why::kSctpTag, .direction = 1, .number = 0xab, .wanted = 0x12345678},
+       132,
+       "nf_ct_proto_132: verification tag check failed ab vs 12345678 for dir 1 "},
+  };
+  const Bytes frame = Base().Udp(1, 2).Frame();
+  for (const InvalidRow& row : rows) {
+    pipeline::LogRecord record = Record(frame, 0, net::kNoPort);
+    record.prefix[0] = '\0';
+    record.invalid = row.note;
+    record.protocol = row.protocol;
+    EXPECT_TRUE(FormatLogLine(record, kPorts).starts_with(std::string(row.prefix) + "IN=wan0 "))
+        << FormatLogLine(record, kPorts);
+  }
+}
+
+TEST(LogLine, OfAnErrorWhoseDestinationIsWrong) {
+  pipeline::LogRecord record = Record(Base().Icmp(3, 1).Frame(), 0, net::kNoPort);
+  record.prefix[0] = '\0';
+  record.invalid.why = ctrack::InvalidWhy::kOuterDestination;
+  record.invalid.address = *net::ParseAddress(net::Family::kIpv4, "192.0.2.77");
+  record.protocol = net::kProtoIcmp;
+  EXPECT_TRUE(FormatLogLine(record, kPorts)
+                  .starts_with("nf_ct_proto_1: outer daddr 198.51.100.2 != inner 192.0.2.77 IN="));
+  record = Record(Base6().Icmpv6(1).Frame(), 0, net::kNoPort);
+  record.prefix[0] = '\0';
+  record.invalid.why = ctrack::InvalidWhy::kOuterDestination;
+  record.invalid.address = *net::ParseAddress(net::Family::kIpv6, "2001:db8::77");
+  record.protocol = net::kProtoIcmpv6;
+  EXPECT_TRUE(
+      FormatLogLine(record, kPorts)
+          .starts_with("nf_ct_proto_58: outer daddr 2001:0db8:0000:0000:0000:0000:0000:0002 != "
+                       "inner 2001:0db8:0000:0000:0000:0000:0000:0077 IN="));
+}
+
 TEST(LogLine, TcpWithSequenceAndOptions) {
   const Bytes frame = Base()
                           .DontFragment()

@@ -165,7 +165,7 @@ void AddConntrackCounters(const MetricsReport& report, Families* f) {
       {"postern_conntrack_early_drops_total",
        "Unassured connections that made room for others in a full table.", &T::early_drop},
       {"postern_conntrack_table_full_drops_total",
-       "First packets dropped because the table was full.", &T::drop},
+       "First packets dropped because the table was full.", &T::table_full},
       {"postern_conntrack_invalid_packets_total", "Packets that belong to no connection.",
        &T::invalid},
       {"postern_conntrack_error_packets_total", "Packets whose headers tracking refused.",
@@ -263,16 +263,25 @@ void AddLimiters(const MetricsReport& report, Families* f) {
     const char* name;
     const char* help;
     uint64_t Stats::*field;
+    bool recent;  // it has that, too
   };
   static const Row kRows[] = {
-      {"postern_limiter_entries", "Addresses that a list of recent holds.", &Stats::entries},
-      {"postern_limiter_max_entries", "The most addresses that it can hold.", &Stats::max_entries},
-      {"postern_limiter_memory_bytes", "Memory that it takes.", &Stats::bytes},
+      {"postern_limiter_entries", "Addresses that a list of recent or a connlimit holds.",
+       &Stats::entries, true},
+      {"postern_limiter_max_entries", "The most addresses that it can hold.", &Stats::max_entries,
+       true},
+      {"postern_limiter_connections",
+       "Connections that a connlimit has listed, ended ones not yet cleared away included.",
+       &Stats::listed, false},
+      {"postern_limiter_max_connections", "The most connections that it can list.",
+       &Stats::max_listed, false},
+      {"postern_limiter_memory_bytes", "Memory that it has touched.", &Stats::bytes, true},
   };
   for (const Row& row : kRows) {
     f->Gauge(row.name, row.help);
     for (const LimiterMetric& limiter : report.limiters) {
-      if (limiter.stats.kind != Stats::Kind::kRecent) continue;
+      const bool recent = limiter.stats.kind == Stats::Kind::kRecent;
+      if (limiter.stats.kind == Stats::Kind::kLimit || (recent && !row.recent)) continue;
       f->Sample(LimiterLabels(limiter), limiter.stats.*row.field);
     }
   }

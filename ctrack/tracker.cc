@@ -122,6 +122,7 @@ TrackResult Tracker::InvalidFor(InvalidWhy why) {
 
 TrackResult Tracker::Full() {
   ++stats_.drop;
+  ++stats_.table_full;
   pressed_passes_ = 2;  // the rest of this one and the whole next one
   TrackResult result;
   result.verdict = net::Verdict::kDrop;

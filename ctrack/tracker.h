@@ -52,13 +52,14 @@ struct TrackerStats {
   uint64_t invalid = 0;
   uint64_t insert = 0;
   uint64_t insert_failed = 0;
-  uint64_t drop = 0;  // table full
+  uint64_t drop = 0;
   uint64_t early_drop = 0;
   uint64_t error = 0;
   uint64_t search_restart = 0;
   uint64_t clash_resolve = 0;
   uint64_t chain_toolong = 0;
   uint64_t deleted = 0;
+  uint64_t table_full = 0;  // of drop; for metrics
 };
 
 struct TrackResult {

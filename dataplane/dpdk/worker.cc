@@ -275,6 +275,7 @@ pipeline::WorkerStats Worker::Stats() const {
   copy.clash_resolve = ReadRelaxed(tracker.clash_resolve);
   copy.chain_toolong = ReadRelaxed(tracker.chain_toolong);
   copy.deleted = ReadRelaxed(tracker.deleted);
+  copy.table_full = ReadRelaxed(tracker.table_full);
   return stats;
 }
 

@@ -40,6 +40,11 @@ bool Read(const Match& match, const void* state, LimiterStats* stats) {
   if (std::holds_alternative<ConnlimitMatch>(match)) {
     const auto& connlimit = *static_cast<const ConnlimitState*>(state);
     stats->kind = Kind::kConnlimit;
+    stats->entries = connlimit.addresses();
+    stats->max_entries = connlimit.max_addresses();
+    stats->listed = connlimit.listed();
+    stats->max_listed = connlimit.max_listed();
+    stats->bytes = connlimit.bytes();
     Take(connlimit.counts, stats);
     return true;
   }

@@ -31,9 +31,12 @@ struct LimiterStats {
   std::string list;  // recent's name
   uint64_t matched = 0;
   uint64_t missed = 0;
-  uint64_t entries = 0;  // addresses; of recent alone, as the next two
+  uint64_t entries = 0;  // addresses; of recent and connlimit, as all below
   uint64_t max_entries = 0;
-  uint64_t bytes = 0;  // of memory
+  uint64_t listed =
+      0;  // connections that connlimit has listed, ended ones not yet looked over included
+  uint64_t max_listed = 0;
+  uint64_t bytes = 0;  // of memory that has been touched
 };
 
 // Every limiter of the rule set, each once. Control thread.

@@ -30,6 +30,8 @@ MetricsReport Sample() {
   worker.packets = 70;
   worker.burst_histogram = {1, 2, 0, 0, 0, 0, 1};
   worker.conntrack.insert = 9;
+  worker.conntrack.drop = 6;
+  worker.conntrack.table_full = 4;
   report.status.workers = {worker, worker};
   report.census.tcp[static_cast<size_t>(ctrack::TcpState::kEstablished)] = 3;
   report.rules.push_back({"ipv4", "filter", "FORWARD", "1", "say \"hi\" \\ \xff\n", {2, 120}});
@@ -49,6 +51,11 @@ MetricsReport Sample() {
   limiter.stats = {};
   report.limiters.push_back(limiter);
   limiter.stats.kind = rules::LimiterStats::Kind::kConnlimit;
+  limiter.stats.entries = 2;
+  limiter.stats.max_entries = 1000;
+  limiter.stats.listed = 21;
+  limiter.stats.max_listed = 2000;
+  limiter.stats.bytes = 8192;
   report.limiters.push_back(limiter);
   return report;
 }
@@ -84,6 +91,14 @@ TEST(Metrics, HasTheLinesThatDashboardsAskFor) {
            "postern_limiter_entries{match=\"recent\",family=\"ipv4\",table=\"filter\",chain="
            "\"INPUT\","
            "rule=\"4\",list=\"SSH\"} 3\n",
+           "postern_limiter_max_entries{match=\"connlimit\",family=\"ipv4\",table=\"filter\",chain="
+           "\"INPUT\",rule=\"4\",list=\"\"} 1000\n",
+           "postern_limiter_connections{match=\"connlimit\",family=\"ipv4\",table=\"filter\",chain="
+           "\"INPUT\",rule=\"4\",list=\"\"} 21\n",
+           "postern_limiter_memory_bytes{match=\"connlimit\",family=\"ipv4\",table=\"filter\","
+           "chain="
+           "\"INPUT\",rule=\"4\",list=\"\"} 8192\n",
+           "postern_conntrack_table_full_drops_total{worker=\"1\",cpu=\"2\"} 4\n",
            "postern_control_generation 3\n",
            "postern_control_reloads_total{result=\"failure\"} 0\n",
        }) {

@@ -127,6 +127,26 @@ TEST(Connlimit, MatchesTheTwentyFirstConnection) {
   EXPECT_TRUE(connections.Open());
 }
 
+TEST(Connlimit, TellsWhatItHolds) {
+  Walker walker(ModelOf().Input({RuleOf(RejectTarget{}).Tcp(80).With(Above(20))}));
+  Connections connections(&walker);
+  const auto held = [&] { return Limiters(*walker.rules).at(0); };
+  EXPECT_EQ(held().entries, 0U);
+  EXPECT_GT(held().max_entries, 0U);
+  const uint64_t empty = held().bytes;
+  for (int i = 0; i < 3; ++i) connections.Open();
+  connections.Open("192.0.2.2");
+  EXPECT_EQ(held().entries, 2U);
+  EXPECT_EQ(held().listed, 4U);
+  EXPECT_GT(held().max_listed, 4U);
+  EXPECT_GT(held().bytes, empty);
+  connections.End(0);
+  connections.End(1);
+  EXPECT_EQ(held().listed, 4U) << "until the list is looked over";
+  connections.Open();
+  EXPECT_EQ(held().listed, 3U);
+}
+
 TEST(Connlimit, UptoIsTheInversion) {
   ConnlimitMatch upto = Above(2);
   upto.invert = true;

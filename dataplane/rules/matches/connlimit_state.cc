@@ -55,11 +55,12 @@ uint32_t ConnlimitState::Pool<T>::Take() {
   uint32_t index = free;
   if (index != kNone) {
     free = items[index].next;
-  } else if (fresh <= capacity) {
-    index = fresh++;
   } else {
-    return kNone;
+    index = fresh.load(std::memory_order_relaxed);
+    if (index > capacity) return kNone;
+    fresh.store(index + 1, std::memory_order_relaxed);
   }
+  used.store(used.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   new (&items[index]) T();
   return index;
 }
@@ -69,6 +70,7 @@ void ConnlimitState::Pool<T>::Give(uint32_t index) {
   const Spin spin(flag.busy);
   items[index].next = free;
   free = index;
+  used.store(used.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
 }
 
 // As many chains as the tables are to have entries, within reason: a chain is a word.
@@ -82,6 +84,11 @@ ConnlimitState::ConnlimitState(uint32_t keys, uint64_t hash_seed)
       tuple_heads_(std::make_unique<uint32_t[]>(tuple_mask_ + 1)),
       list_flags_(std::make_unique<Flag[]>(kStripes)),
       tuple_flags_(std::make_unique<Flag[]>(kStripes)) {}
+
+size_t ConnlimitState::bytes() const {
+  return sizeof(*this) + (list_mask_ + 1 + tuple_mask_ + 1) * sizeof(uint32_t) +
+         2 * kStripes * sizeof(Flag) + lists_.TouchedBytes() + entries_.TouchedBytes();
+}
 
 uint64_t ConnlimitState::HashOf(const Key& key) const {
   uint64_t hash = hash_seed_ ^ ((uint64_t{key.zone} << 8) | static_cast<uint8_t>(key.family));

@@ -62,6 +62,15 @@ class ConnlimitState {
   // A connection with this tuple (either of its two) was confirmed, closed or ended.
   void Change(const net::Tuple& tuple, Standing standing);
 
+  // What is held now, a little late; from any thread. An address stays while its chain has room, as
+  // in the kernel, even with nothing left to count.
+  uint32_t addresses() const { return lists_.InUse(); }
+  uint32_t max_addresses() const { return lists_.capacity; }
+  uint32_t listed() const { return entries_.InUse(); }  // tuples
+  uint32_t max_listed() const { return entries_.capacity; }
+  // Of the memory that has been touched.
+  size_t bytes() const;
+
  private:
   static constexpr uint32_t kNone = 0;
   static constexpr uint32_t kStripes = 256;
@@ -110,9 +119,14 @@ class ConnlimitState {
     T& operator[](uint32_t index) { return items[index]; }
     const uint32_t capacity;
     const std::unique_ptr<T[], void (*)(void*)> items;
+    // For metrics, from any thread.
+    uint32_t InUse() const { return used.load(std::memory_order_relaxed); }
+    size_t TouchedBytes() const { return fresh.load(std::memory_order_relaxed) * sizeof(T); }
     Flag flag;
+    // Written by whoever holds the flag.
     uint32_t free = kNone;
-    uint32_t fresh = 1;  // from here on they were never used
+    std::atomic<uint32_t> fresh{1};  // from here on they were never used
+    std::atomic<uint32_t> used{0};
   };
 
   uint64_t HashOf(const Key& key) const;

@@ -3,9 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <functional>
-#include <set>
 
+#include "control/config_ports.h"
 #include "control/suggest.h"
 
 namespace postern::control {
@@ -16,11 +15,6 @@ using net::Family;
 using net::IpAddress;
 using net::Prefix;
 
-constexpr size_t kMaxPortName = 15;     // IFNAMSIZ - 1: the twin interface has the port's name
-constexpr uint64_t kMinMtu = 68;        // RFC 791
-constexpr uint64_t kMinMtuIpv6 = 1280;  // RFC 8200 section 5
-constexpr uint64_t kMaxMtu = 9216;
-
 std::optional<Family> FamilyOf(std::string_view address) {
   if (net::ParseAddress(Family::kIpv4, address)) return Family::kIpv4;
   if (net::ParseAddress(Family::kIpv6, address)) return Family::kIpv6;
@@ -29,207 +23,79 @@ std::optional<Family> FamilyOf(std::string_view address) {
 
 unsigned Width(Family family) { return family == Family::kIpv4 ? 32 : 128; }
 
-Prefix Network(const Prefix& prefix) {
-  Prefix network = prefix;
-  network.address = prefix.address & net::PrefixMask(prefix.family, prefix.length);
-  return network;
-}
-
-bool Overlap(const Prefix& a, const Prefix& b) {
-  if (a.family != b.family) return false;
-  return a.length <= b.length ? a.Contains(b.address) : b.Contains(a.address);
-}
-
-std::string NameError(const std::string& name) {
-  if (name.empty()) return "must not be empty";
-  if (name.size() > kMaxPortName) {
-    return fmt::format("\"{}\" is longer than {} characters", name, kMaxPortName);
-  }
-  const bool good = std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.';
-  });
-  if (!good || name[0] == '-' || name == "." || name == "..") {
-    return fmt::format("\"{}\" isn't an interface name: letters, digits, '_', '.' and '-' only",
-                       name);
-  }
-  if (name == "lo") return "\"lo\" is the loopback interface's";
-  return "";
-}
-
-// The part of a device string that DPDK needs to be unique: a --vdev's name, or the PCI address.
-std::string DeviceName(const std::string& device) { return device.substr(0, device.find(',')); }
-
-std::string AddressError(const Prefix& prefix) {
-  const Family family = prefix.family;
-  if (prefix.address.IsZero()) return "is no host's address";
-  if (net::IsMulticast(family, prefix.address)) return "is a multicast address";
-  if (net::IsLoopback(family, prefix.address)) return "is a loopback address";
-  if (family == Family::kIpv4 && prefix.length < 31) {
-    const uint32_t host = ~net::PrefixMask(family, prefix.length).Word(0);
-    const uint32_t bits = prefix.address.Word(0) & host;
-    if (bits == 0) return "is its network's own address";
-    if (bits == host) return "is its network's broadcast address";
-  }
-  return "";
-}
-
+// Routes and neighbours, which the ports' addresses must suit.
 class NetworkReader {
  public:
   NetworkReader(GroupReader* root, Config* config) : root_(root), config_(config) {}
 
   void Read() {
-    ReadPorts();
+    addresses_ = ReadPorts(root_, config_);
     ReadRoutes();
     ReadNeighbors();
   }
 
  private:
-  struct Subnet {
-    Prefix prefix;
-    size_t port;
-    const Setting* setting;
-  };
-
-  void ReadPorts() {
-    const std::vector<const Setting*> groups = root_->Groups("ports");
-    const Setting* list = root_->Find("ports");
-    if (list == nullptr) {
-      root_->Missing("ports", "name at least one port");
-      return;
+  // Why an address can't be a router's or a neighbour's. `port`: by which it is reached, or
+  // kNoPort.
+  std::string HostError(Family family, const IpAddress& address, net::PortId port) const {
+    if (address.IsZero() || net::IsLoopback(family, address)) return "is no neighbour's address";
+    if (net::IsMulticast(family, address)) return "is a multicast address";
+    // Every port's link has link-local addresses of its own.
+    const bool link_local = family == Family::kIpv6 && net::IsLinkLocal(family, address);
+    for (const PortAddress& own : addresses_) {
+      if (own.prefix.family != family || !own.prefix.Contains(address)) continue;
+      if (link_local && port != net::kNoPort && own.port != port) continue;
+      if (own.prefix.address == address) return "is the appliance's own address";
+      if (std::string error = NoHost(own.prefix, address); !error.empty()) return error;
     }
-    if (!list->isGroup() && list->isAggregate() && list->getLength() == 0) {
-      root_->Error(*list, "ports", "must have at least one port");
-    }
-    if (groups.size() > net::kMaxPorts) {
-      root_->Error(*list, "ports", fmt::format("must have at most {} ports", net::kMaxPorts));
-    }
-    for (size_t i = 0; i < groups.size(); ++i) ReadPort(groups[i], i);
+    return "";
   }
 
-  void ReadPort(const Setting* group, size_t index) {
-    GroupReader reader(group, fmt::format("ports[{}]", index), root_->errors());
-    PortSettings port;
-    port.place = {root_->errors()->FileOf(*group), static_cast<int>(group->getSourceLine())};
-    ReadPortName(&reader, &port);
-    ReadDevice(&reader, &port);
-    const Setting* mtu = reader.Number("mtu", kMinMtu, kMaxMtu, &port.mtu);
-    ReadMac(&reader, &port.mac);
-    reader.Boolean("host", &port.host);
-    ReadAddresses(&reader, index, &port);
-    const bool ipv6 = std::any_of(port.addresses.begin(), port.addresses.end(),
-                                  [](const Prefix& p) { return p.family == Family::kIpv6; });
-    if (ipv6 && port.mtu < kMinMtuIpv6) {
-      reader.Error(*mtu, "mtu",
-                   fmt::format("must be at least {} on a port with IPv6", kMinMtuIpv6));
+  // Why no route can lead to a prefix.
+  std::string DestinationError(const Prefix& prefix) const {
+    if (prefix.length != 0 && net::IsMulticast(prefix.family, prefix.address)) {
+      return "is of multicast addresses";
     }
-    reader.Finish();
-    config_->ports.push_back(std::move(port));
-  }
-
-  void ReadPortName(GroupReader* reader, PortSettings* port) {
-    const Setting* setting = reader->Text("name", &port->name);
-    if (setting == nullptr) {
-      if (reader->Find("name") == nullptr) reader->Missing("name", "the port's name in rules");
-      return;
-    }
-    if (const std::string error = NameError(port->name); !error.empty()) {
-      reader->Error(*setting, "name", error);
-      return;
-    }
-    for (const PortSettings& other : config_->ports) {
-      if (other.name != port->name) continue;
-      reader->Error(*setting, "name",
-                    fmt::format("\"{}\" is the name of the port of line {} too", port->name,
-                                other.place.line));
-      return;
-    }
-  }
-
-  void ReadDevice(GroupReader* reader, PortSettings* port) {
-    const Setting* setting = reader->Text("device", &port->device);
-    if (setting == nullptr) {
-      if (reader->Find("device") == nullptr) {
-        reader->Missing("device", "a PCI address or a DPDK --vdev string");
+    if (net::IsLoopback(prefix.family, prefix.address)) return "is of loopback addresses";
+    for (const PortAddress& own : addresses_) {
+      const bool alone = prefix.length == Width(prefix.family);
+      if (alone && prefix.family == own.prefix.family && prefix.address == own.prefix.address) {
+        return "is the appliance's own address";
       }
-      return;
+      if (NetworkOf(own.prefix) != prefix) continue;
+      return fmt::format("is the subnet of port \"{}\" (line {})", config_->ports[own.port].name,
+                         own.setting->getSourceLine());
     }
-    const bool blank = std::any_of(port->device.begin(), port->device.end(), [](unsigned char c) {
-      return std::isspace(c) != 0 || std::iscntrl(c) != 0;
-    });
-    if (DeviceName(port->device).empty() || blank) {
-      reader->Error(
-          *setting, "device",
-          fmt::format("\"{}\" isn't a PCI address or a DPDK --vdev string", port->device));
-      return;
-    }
-    for (const PortSettings& other : config_->ports) {
-      if (DeviceName(other.device) != DeviceName(port->device)) continue;
-      reader->Error(*setting, "device",
-                    fmt::format("\"{}\" is the device of port \"{}\" too", DeviceName(port->device),
-                                other.name));
-      return;
-    }
+    return "";
   }
 
-  void ReadMac(GroupReader* reader, std::optional<net::MacAddress>* mac) {
-    std::string text;
-    const Setting* setting = reader->Text("mac", &text);
-    if (setting == nullptr) return;
-    const auto parsed = net::ParseMac(text);
-    if (!parsed) {
-      reader->Error(*setting, "mac", fmt::format("\"{}\" isn't a MAC address", text));
-    } else if (parsed->IsMulticast() || *parsed == net::MacAddress{}) {
-      reader->Error(*setting, "mac", fmt::format("\"{}\" isn't one station's address", text));
-    } else {
-      *mac = parsed;
+  // The port on whose subnet an address is, or kNoPort.
+  net::PortId PortOf(Family family, const IpAddress& address) const {
+    for (const PortAddress& own : addresses_) {
+      const bool alone = own.prefix.length == Width(family);
+      if (own.prefix.family == family && !alone && own.prefix.Contains(address)) return own.port;
     }
+    return net::kNoPort;
   }
 
-  void ReadAddresses(GroupReader* reader, size_t index, PortSettings* port) {
-    std::vector<std::string> texts;
-    const Setting* list = reader->Texts("addresses", &texts);
-    if (list == nullptr) return;
-    // Elements that aren't strings were reported and left out, so indices are found again.
-    for (int i = 0; i < list->getLength(); ++i) {
-      const Setting& element = (*list)[i];
-      if (element.getType() != Setting::TypeString) continue;
-      const std::string key = fmt::format("addresses[{}]", i);
-      const auto prefix = net::ParsePrefix(element.c_str());
-      if (!prefix) {
-        reader->Error(element, key,
-                      fmt::format("\"{}\" isn't an address with a prefix length", element.c_str()));
-        continue;
+  // Whether packets go to the address itself by the neighbour's port: it is on a subnet,
+  // link-local, or a route says so.
+  bool IsOnLink(const route::StaticNeighbor& neighbor) const {
+    const Family family = neighbor.family;
+    if (family == Family::kIpv6 && net::IsLinkLocal(family, neighbor.address)) return true;
+    for (const PortAddress& own : addresses_) {
+      if (own.port == neighbor.port && own.prefix.family == family &&
+          own.prefix.Contains(neighbor.address)) {
+        return true;
       }
-      if (const std::string error = AddressError(*prefix); !error.empty()) {
-        reader->Error(element, key, fmt::format("\"{}\" {}", element.c_str(), error));
-        continue;
-      }
-      if (!CheckOverlap(reader, element, key, *prefix, index)) continue;
-      subnets_.push_back({*prefix, index, &element});
-      port->addresses.push_back(*prefix);
     }
-  }
-
-  // A second port in the same subnet could never be told from the first by a route.
-  bool CheckOverlap(GroupReader* reader, const Setting& element, const std::string& key,
-                    const Prefix& prefix, size_t index) {
-    for (const Subnet& other : subnets_) {
-      if (other.prefix.family == prefix.family && other.prefix.address == prefix.address) {
-        reader->Error(element, key,
-                      fmt::format("\"{}\" is given on line {} too", element.c_str(),
-                                  other.setting->getSourceLine()));
-        return false;
-      }
-      const bool link_local =
-          prefix.family == Family::kIpv6 && net::IsLinkLocal(prefix.family, prefix.address);
-      if (other.port == index || link_local || !Overlap(other.prefix, prefix)) continue;
-      reader->Error(element, key,
-                    fmt::format("\"{}\" overlaps with {} of port \"{}\" (line {})", element.c_str(),
-                                net::ToString(Network(other.prefix)),
-                                config_->ports[other.port].name, other.setting->getSourceLine()));
-      return false;
-    }
-    return true;
+    return std::any_of(config_->routes.begin(), config_->routes.end(),
+                       [&](const route::StaticRoute& route) {
+                         if (route.port != neighbor.port || route.prefix.family != family)
+                           return false;
+                         return route.via ? *route.via == neighbor.address
+                                          : route.prefix.Contains(neighbor.address);
+                       });
   }
 
   // The port that a name stands for; kNoPort after an error or where the key isn't there.
@@ -268,12 +134,13 @@ class NetworkReader {
     route.port = ReadPortReference(reader, false);
     std::string text;
     const Setting* via = reader->Text("via", &text);
+    if (names_port && route.port == net::kNoPort) return;
     if (via == nullptr) {
       if (reader->Find("via") == nullptr && !names_port) {
         reader->Missing("via", "the next router's address, or give the route a port");
       }
-    } else if (!CheckVia(reader, *via, text, has_prefix ? &route.prefix : nullptr, names_port)) {
-      via = nullptr;
+    } else if (!CheckVia(reader, *via, text, has_prefix ? &route.prefix : nullptr, route.port)) {
+      return;
     } else {
       route.via = net::ParseAddress(*FamilyOf(text), text);
     }
@@ -296,10 +163,14 @@ class NetworkReader {
       reader->Error(*setting, "prefix", fmt::format("\"{}\" isn't a prefix", text));
       return false;
     }
-    if (Network(*parsed) != *parsed) {
+    if (NetworkOf(*parsed) != *parsed) {
       reader->Error(*setting, "prefix",
                     fmt::format("\"{}\" has bits beyond its length; did you mean {}?", text,
-                                net::ToString(Network(*parsed))));
+                                net::ToString(NetworkOf(*parsed))));
+      return false;
+    }
+    if (const std::string error = DestinationError(*parsed); !error.empty()) {
+      reader->Error(*setting, "prefix", fmt::format("\"{}\" {}", text, error));
       return false;
     }
     for (const route::StaticRoute& other : config_->routes) {
@@ -311,9 +182,9 @@ class NetworkReader {
     return true;
   }
 
-  // `prefix` null: it was wrong already. `names_port`: the route says which port.
+  // `prefix` null: it was wrong already. `port`: what the route says, or kNoPort.
   bool CheckVia(GroupReader* reader, const Setting& via, const std::string& text,
-                const Prefix* prefix, bool names_port) {
+                const Prefix* prefix, net::PortId port) {
     const auto family = FamilyOf(text);
     if (!family) {
       reader->Error(via, "via", fmt::format("\"{}\" isn't an address", text));
@@ -324,18 +195,21 @@ class NetworkReader {
       return false;
     }
     const IpAddress address = *net::ParseAddress(*family, text);
-    bool on_subnet = false;
-    for (const Subnet& subnet : subnets_) {
-      if (subnet.prefix.family != *family) continue;
-      if (subnet.prefix.address == address) {
-        reader->Error(via, "via", fmt::format("\"{}\" is the appliance's own address", text));
-        return false;
-      }
-      on_subnet =
-          on_subnet || (subnet.prefix.length < Width(*family) && subnet.prefix.Contains(address));
+    if (const std::string error = HostError(*family, address, port); !error.empty()) {
+      reader->Error(via, "via", fmt::format("\"{}\" {}", text, error));
+      return false;
     }
-    if (!on_subnet && !names_port) {
+    // With a port it may be beyond that port's subnets, but not on another port's.
+    const bool link_local = *family == Family::kIpv6 && net::IsLinkLocal(*family, address);
+    const net::PortId home = link_local ? net::kNoPort : PortOf(*family, address);
+    if (home == net::kNoPort && port == net::kNoPort) {
       reader->Error(via, "via", fmt::format("\"{}\" isn't on any port's subnet", text));
+      return false;
+    }
+    if (home != net::kNoPort && port != net::kNoPort && home != port) {
+      reader->Error(
+          via, "via",
+          fmt::format("\"{}\" is on the subnet of port \"{}\"", text, config_->ports[home].name));
       return false;
     }
     return true;
@@ -365,8 +239,7 @@ class NetworkReader {
       neighbor.family = *family;
       neighbor.address = *net::ParseAddress(*family, text);
     }
-    std::optional<net::MacAddress> mac;
-    ReadMac(reader, &mac);
+    const std::optional<net::MacAddress> mac = ReadMac(reader);
     if (reader->Find("mac") == nullptr) reader->Missing("mac", "the neighbour's MAC address");
     neighbor.port = ReadPortReference(reader, true);
     if (!good || neighbor.port == net::kNoPort) return;
@@ -378,11 +251,12 @@ class NetworkReader {
 
   bool CheckNeighbor(GroupReader* reader, const Setting& address, const std::string& text,
                      const route::StaticNeighbor& neighbor) {
-    for (const Subnet& subnet : subnets_) {
-      if (subnet.prefix.family != neighbor.family || subnet.prefix.address != neighbor.address) {
-        continue;
-      }
-      reader->Error(address, "address", fmt::format("\"{}\" is the appliance's own address", text));
+    std::string error = HostError(neighbor.family, neighbor.address, neighbor.port);
+    if (error.empty() && !IsOnLink(neighbor)) {
+      error = fmt::format("isn't on a subnet of port \"{}\"", config_->ports[neighbor.port].name);
+    }
+    if (!error.empty()) {
+      reader->Error(address, "address", fmt::format("\"{}\" {}", text, error));
       return false;
     }
     for (const route::StaticNeighbor& other : config_->neighbors) {
@@ -399,7 +273,7 @@ class NetworkReader {
 
   GroupReader* root_;
   Config* config_;
-  std::vector<Subnet> subnets_;
+  std::vector<PortAddress> addresses_;
 };
 
 }  // namespace

@@ -182,6 +182,39 @@ const ErrorRow kErrorRows[] = {
      "edge.conf:1: ports[0].mac \"01:00:00:00:00:01\" isn't one station's address"},
     {"ports: ({ name = \"a\"; device = \"net_tap0\"; mac = \"02:00\"; });", false,
      "edge.conf:1: ports[0].mac \"02:00\" isn't a MAC address"},
+    {"ports: ({ name = \"a\"; device = \"net_tap0\"; mac = \"02:00:00:00:00:01\"; },\n"
+     "{ name = \"b\"; device = \"net_tap1\"; mac = \"02:00:00:00:00:01\"; });",
+     false,
+     "edge.conf:2: ports[1].mac \"02:00:00:00:00:01\" is the address of port \"a\" (line 1) too"},
+    {"ports: ({ name = \"a\"; device = \"0000:03:00.0\"; },\n"
+     " { name = \"b\"; device = \"03:00.0\"; });",
+     false, "edge.conf:2: ports[1].device \"0000:03:00.0\" is the device of port \"a\" too"},
+    {"ports: ({ name = \"a\"; device = \"net_af_packet0,iface=x,qpairs=2\"; },\n"
+     " { name = \"b\"; device = \"net_af_packet1,iface=x\"; });",
+     false, "edge.conf:2: ports[1].device \"x\" is the device of port \"a\" too"},
+    {"ports: ({ name = \"a\"; device = \"net_tap0\"; addresses = [ \"192.0.2.1\" ]; });", false,
+     "edge.conf:1: ports[0].addresses[0] \"192.0.2.1\" isn't an address with a prefix length"},
+    {"ports: ({ name = \"a\"; device = \"net_tap0\"; addresses = [ \"192.0.2.1/0\" ]; });", false,
+     "edge.conf:1: ports[0].addresses[0] \"192.0.2.1/0\" has the whole world for its network"},
+    {"ports: ({ name = \"a\"; device = \"net_tap0\"; addresses = [ \"255.255.255.255/32\" ]; });",
+     false, "edge.conf:1: ports[0].addresses[0] \"255.255.255.255/32\" is the broadcast address"},
+    {"ports: ({ name = \"a\"; device = \"net_tap0\"; addresses = [ \"2001:db8::/64\" ]; });", false,
+     "edge.conf:1: ports[0].addresses[0] \"2001:db8::/64\" is the anycast address of its "
+     "network's routers"},
+    {"routes: ({ prefix = \"224.0.0.0/4\"; via = \"203.0.113.1\"; });", true,
+     "edge.conf:1: routes[0].prefix \"224.0.0.0/4\" is of multicast addresses"},
+    {"routes: ({ prefix = \"192.168.1.0/24\"; via = \"203.0.113.1\"; });", true,
+     "edge.conf:1: routes[0].prefix \"192.168.1.0/24\" is the subnet of port \"lan0\" (line 3)"},
+    {"routes: ({ prefix = \"192.168.1.1/32\"; via = \"203.0.113.1\"; });", true,
+     "edge.conf:1: routes[0].prefix \"192.168.1.1/32\" is the appliance's own address"},
+    {"routes: ({ prefix = \"0.0.0.0/0\"; via = \"203.0.113.255\"; });", true,
+     "edge.conf:1: routes[0].via \"203.0.113.255\" is its network's broadcast address"},
+    {"routes: ({ prefix = \"0.0.0.0/0\"; via = \"224.0.0.1\"; });", true,
+     "edge.conf:1: routes[0].via \"224.0.0.1\" is a multicast address"},
+    {"routes: ({ prefix = \"0.0.0.0/0\"; via = \"203.0.113.1\"; port = \"lan0\"; });", true,
+     "edge.conf:1: routes[0].via \"203.0.113.1\" is on the subnet of port \"wan0\""},
+    {"routes: ({ prefix = \"0.0.0.0/0\"; via = \"198.51.100.1\"; port = \"lan\"; });", true,
+     "edge.conf:1: routes[0].port \"lan\" isn't the name of a port; did you mean 'lan0'?"},
     {"routes: ({ prefix = \"0.0.0.0/0\"; via = \"198.51.100.1\"; });", true,
      "edge.conf:1: routes[0].via \"198.51.100.1\" isn't on any port's subnet"},
     {"routes: ({ prefix = \"0.0.0.0/0\"; via = \"203.0.113.2\"; });", true,
@@ -205,6 +238,10 @@ const ErrorRow kErrorRows[] = {
     {"neighbors: ({ address = \"203.0.113.1\"; mac = \"02:00:00:00:00:fe\"; port = \"wan0\"; },"
      " { address = \"203.0.113.1\"; mac = \"02:00:00:00:00:fd\"; port = \"wan0\"; });",
      true, "edge.conf:1: neighbors[1].address \"203.0.113.1\" is a neighbour of the port already"},
+    {"neighbors: ({ address = \"192.168.1.7\"; mac = \"02:00:00:00:00:fe\"; port = \"wan0\"; });",
+     true, "edge.conf:1: neighbors[0].address \"192.168.1.7\" isn't on a subnet of port \"wan0\""},
+    {"neighbors: ({ address = \"203.0.113.0\"; mac = \"02:00:00:00:00:fe\"; port = \"wan0\"; });",
+     true, "edge.conf:1: neighbors[0].address \"203.0.113.0\" is its network's own address"},
     {"neighbors: ({ address = \"203.0.113.1\"; port = \"wan0\"; });", true,
      "edge.conf:1: neighbors[0].mac is missing: the neighbour's MAC address"},
     {"conntrack: { nf_conntrack_tcp_timeout_establishd = 1; };", true,
@@ -228,6 +265,20 @@ const ErrorRow kErrorRows[] = {
     {"system: { metrics = ; };", true, "edge.conf:1: syntax error"},
 };
 INSTANTIATE_TEST_SUITE_P(Rows, ConfigErrorTest, ::testing::ValuesIn(kErrorRows));
+
+// What a route or the link itself brings to the port is no mistake.
+TEST(Config, TakesNeighborsBeyondTheSubnetsThatAreOnLink) {
+  const Config config = Parse(std::string(kPorts) + kRules + R"(
+routes: ({ prefix = "198.51.100.0/24"; port = "wan0"; },
+         { prefix = "::/0"; via = "fe80::1"; port = "wan0"; },
+         { prefix = "0.0.0.0/0"; via = "192.0.2.9"; port = "lan0"; });
+neighbors: ({ address = "198.51.100.7"; mac = "02:00:00:00:00:fe"; port = "wan0"; },
+            { address = "fe80::1"; mac = "02:00:00:00:00:fd"; port = "wan0"; },
+            { address = "192.0.2.9"; mac = "02:00:00:00:00:fc"; port = "lan0"; });
+)");
+  EXPECT_EQ(config.routes.size(), 3u);
+  EXPECT_EQ(config.neighbors.size(), 3u);
+}
 
 TEST(Config, RulesAreRequired) {
   EXPECT_EQ(Errors(kPorts),

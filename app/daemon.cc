@@ -1,6 +1,7 @@
 #include "app/daemon.h"
 
 #include <fmt/format.h>
+#include <grp.h>
 #include <spdlog/spdlog.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
@@ -82,6 +83,9 @@ net::Status Daemon::Start() {
   server_ = std::make_unique<control::Server>(
       &context_, [this](const control::CommandIo& io) { return dispatcher_->Start(io); });
   if (net::Status status = server_->Open(config_.system.control_socket); !status) return status;
+  if (getgrnam("postern") == nullptr) {
+    spdlog::info("there is no group postern: only root may use the control socket");
+  }
   if (net::Status status = StartDataplane(); !status) return status;
   dispatcher_ =
       std::make_unique<control::Dispatcher>(engine_.get(), &hub_, [this] { return Reload(); });

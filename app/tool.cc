@@ -58,9 +58,13 @@ constexpr auto kLinks = std::to_array<std::string_view>(
 int RunOffline(const ToolCall& call) {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  std::string program = (self.parent_path() / kOffline).string();
-  if (error || access(program.c_str(), X_OK) != 0) {
-    program = fmt::format("{}/{}", POSTERN_LIBEXEC, kOffline);
+  const std::filesystem::path folder = self.parent_path();
+  std::string program = fmt::format("{}/{}", POSTERN_LIBEXEC, kOffline);
+  // Where it stands relative to this one counts first: what is installed may have been moved.
+  for (const auto& beside : {folder / kOffline, folder.parent_path() / "libexec" / kOffline}) {
+    if (error || access(beside.c_str(), X_OK) != 0) continue;
+    program = beside.string();
+    break;
   }
   std::vector<char*> words = {program.data(), const_cast<char*>(call.command.c_str())};
   for (const std::string& word : call.arguments) words.push_back(const_cast<char*>(word.c_str()));

@@ -8,6 +8,7 @@
     hold ADDRESS PORT COUNT          opens COUNT connections, prints how many are open, waits for input
     lookup SERVER NAME               one DNS question for an A record
     udp ADDRESS PORT                 sends a datagram, prints what the error was
+    frames INTERFACE                 sends the frames that it reads, a line of hex each
 """
 
 import errno
@@ -124,6 +125,14 @@ def udp(address, port):
     return 0
 
 
+def frames(interface):
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((interface, 0))
+        for line in sys.stdin:
+            wire.send(bytes.fromhex(line.strip()))
+    return 0
+
+
 if __name__ == "__main__":
     sys.exit({"serve": serve, "wait": wait, "connect": connect, "login": login, "hold": hold,
-              "lookup": lookup, "udp": udp}[sys.argv[1]](*sys.argv[2:]))
+              "lookup": lookup, "udp": udp, "frames": frames}[sys.argv[1]](*sys.argv[2:]))

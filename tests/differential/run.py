@@ -2,12 +2,12 @@
 """Compares Postern with the kernel's netfilter, packet by packet.
 
     run.py --postern PROGRAM --cases [NAME...]        every case folder, on both sides
-    run.py --postern PROGRAM --seeds FIRST-LAST       generated scenarios
+    run.py --postern PROGRAM --seeds FIRST-LAST,...   generated scenarios
     run.py --postern PROGRAM --seconds N [--from S]   fresh seeds for N seconds
     run.py --record [NAME...]                         writes expect.txt from the kernel
 
-With --arrangements the scenarios also go through Postern with several workers, random arrival and
-no fast path, which must all answer alike. With --live N, N of the seeds and the cases named go through a
+With --arrangements the scenarios (or every Nth seed) also go through Postern with several workers, random
+arrival and no fast path, which must all answer alike. With --live N, N of the seeds and the cases named go through a
 real posternd. A difference is shrunk with --minimise FOLDER, which writes it there as a case folder.
 Needs root, for network namespaces of its own.
 """
@@ -52,22 +52,40 @@ def record(names):
     return 0
 
 
-def compare_cases(names, comparison):
+def comparison_of(options):
+    return comparisons.Comparison(options.postern, options.extra.split(),
+                                  comparisons.ARRANGEMENTS if options.arrangements else ())
+
+
+KEPT = []  # a process's comparison, for its namespace's sake
+
+
+def compare_case(asked):
+    """`asked`: (folder, options). What is wrong with a case on the kernel, as recorded and on Postern."""
+    folder, options = asked
+    if not KEPT:
+        KEPT.append(comparison_of(options))
+    comparison = KEPT[0]
+    scenario = scenarios.load(folder)
+    try:
+        result = comparison.kernel(scenario, patient=True)
+        wrong = [f"recorded: {line}" for line in cases.differences(
+            (folder / "expect.txt").read_text(), cases.expectation(scenario, result))]
+        if not (folder / "expect.postern.txt").exists():
+            wrong += comparison.differences(scenario)
+        return wrong
+    except (sides.ReplayError, oracle.OracleError, OSError) as error:
+        return [str(error)]
+
+
+def compare_cases(names, options):
     """Each case on the kernel and on Postern; and the kernel against what was recorded from it."""
     failed, folders = 0, case_folders(names)
-    for folder in folders:
-        scenario = scenarios.load(folder)
-        wrong = []
-        try:
-            result = comparison.kernel(scenario, patient=True)
-            wrong = [f"recorded: {line}" for line in cases.differences(
-                (folder / "expect.txt").read_text(), cases.expectation(scenario, result))]
-            if not (folder / "expect.postern.txt").exists():
-                wrong += comparison.differences(scenario)
-        except (sides.ReplayError, oracle.OracleError, OSError) as error:
-            wrong.append(str(error))
-        failed += bool(wrong)
-        print(f"{'FAIL' if wrong else 'PASS'} {folder.name}", *wrong, sep="\n    ", flush=True)
+    with multiprocessing.Pool(min(options.jobs, len(folders) or 1)) as pool:
+        found = pool.imap(compare_case, [(folder, options) for folder in folders])
+        for folder, wrong in zip(folders, found):
+            failed += bool(wrong)
+            print(f"{'FAIL' if wrong else 'PASS'} {folder.name}", *wrong, sep="\n    ", flush=True)
     print(f"differential cases: {len(folders) - failed} passed, {failed} failed")
     return 1 if failed or not folders else 0
 
@@ -89,7 +107,8 @@ def differences_of(seed, comparison, options, to_shrink):
     """Lines that say what differs for a seed."""
     scenario = generator.generate(seed)
     try:
-        found = comparison.differences(scenario)
+        found = comparison.differences(
+            scenario, arranged=bool(options.arrangements) and seed % options.arrangements == 0)
     except oracle.OracleError as error:
         comparison.figures["refused"] += 1
         comparison.figures[f"{comparisons.REFUSED}{str(error).splitlines()[-1][:120]}"] += 1
@@ -110,8 +129,7 @@ def work(seeds, end, options, to_shrink, reports):
     """One process: reports (seed, differences) for each that differs, its figures at the end."""
     figures = {}
     try:
-        comparison = comparisons.Comparison(options.postern, options.extra.split(),
-                                            comparisons.ARRANGEMENTS if options.arrangements else ())
+        comparison = comparison_of(options)
         for seed in seeds:
             if time.monotonic() >= end:
                 break
@@ -127,8 +145,7 @@ def differs_again(asked):
     """`asked`: (seed, options). Whether a difference stays when the scenario is played twice more with nothing else going on. Postern's
     side depends on nothing but the packets and their times, so what goes away is the kernel's timing."""
     seed, options = asked
-    comparison = comparisons.Comparison(options.postern, options.extra.split(),
-                                        comparisons.ARRANGEMENTS if options.arrangements else ())
+    comparison = comparison_of(options)
     return all(differences_of(seed, comparison, options, multiprocessing.Value("i", 0))
                for _ in range(2))
 
@@ -144,15 +161,24 @@ def read_open(path):
     return known
 
 
+def named_seeds(text):
+    """[seed] of "1-4,7"."""
+    seeds = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        seeds += range(int(first), int(last or first) + 1)
+    return seeds
+
+
 def compare_seeds(seeds, options):
-    """`seeds`: a range, or the first of an endless row that --seconds ends."""
+    """`seeds`: a list, or the first of an endless row that --seconds ends."""
     end = time.monotonic() + options.seconds if options.seconds else float("inf")
     reports = multiprocessing.Queue()
     to_shrink = multiprocessing.Value("i", options.most)
     workers = []
-    jobs = min(options.jobs, len(seeds)) if isinstance(seeds, range) else options.jobs
+    jobs = min(options.jobs, len(seeds)) if isinstance(seeds, list) else options.jobs
     for job in range(jobs):
-        mine = seeds[job::jobs] if isinstance(seeds, range) else itertools.count(seeds + job, jobs)
+        mine = seeds[job::jobs] if isinstance(seeds, list) else itertools.count(seeds + job, jobs)
         workers.append(multiprocessing.Process(target=work,
                                                args=(mine, end, options, to_shrink, reports)))
         workers[-1].start()
@@ -198,7 +224,7 @@ def compare_seeds(seeds, options):
 def live(options):
     import live as lab  # its helpers are tests/system's
     folders = case_folders(options.cases) if options.cases else []
-    first = int((options.seeds or "1").partition("-")[0])
+    first = named_seeds(options.seeds or "1")[0]
     sample = [scenarios.load(folder) for folder in folders]
     sample += [generator.generate(seed) for seed in range(first, first + options.live)]
     return lab.compare(sample, options.posternd, options.postern)
@@ -211,12 +237,12 @@ def main():
     parser.add_argument("--posternd", type=pathlib.Path)
     parser.add_argument("--record", nargs="*", metavar="NAME")
     parser.add_argument("--cases", nargs="*", metavar="NAME")
-    parser.add_argument("--seeds", metavar="FIRST-LAST")
+    parser.add_argument("--seeds", metavar="FIRST-LAST,...")
     parser.add_argument("--open", type=pathlib.Path, metavar="FILE",
                         help="seeds whose differences are known and open")
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--from", dest="first", type=int, default=None)
-    parser.add_argument("--arrangements", action="store_true")
+    parser.add_argument("--arrangements", type=int, nargs="?", const=1, metavar="N")
     parser.add_argument("--live", type=int, metavar="N")
     parser.add_argument("--jobs", type=int, default=8 * (os.cpu_count() or 1),
                         help="processes, each with a namespace; nearly all of their time is waiting")
@@ -235,15 +261,12 @@ def main():
     if options.live is not None:
         return live(options)
     if options.seeds:
-        first, _, last = options.seeds.partition("-")
-        return compare_seeds(range(int(first), int(last or first) + 1), options)
+        return compare_seeds(named_seeds(options.seeds), options)
     if options.seconds:
         first = options.first if options.first is not None else int(time.time()) * 1000
         print(f"seeds from {first}", flush=True)
         return compare_seeds(first, options)
-    return compare_cases(options.cases or [], comparisons.Comparison(
-        options.postern, options.extra.split(),
-        comparisons.ARRANGEMENTS if options.arrangements else ()))
+    return compare_cases(options.cases or [], options)
 
 
 if __name__ == "__main__":

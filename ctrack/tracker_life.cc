@@ -189,15 +189,19 @@ void Tracker::ReapBefore(Time now) {
   dying_.erase(dying_.begin(), dying_.begin() + static_cast<ptrdiff_t>(freed));
 }
 
-// The kernel looks at 8 buckets from a place of the table that the new tuple's hash names; so
-// many connections are in them when the table is full. Here it is as many slots of the pool.
+// The kernel looks at 8 buckets from a place of the table that the new tuple's hash names. As many
+// buckets as there may be connections, each with two tuples: 16 are in them when the table is full.
+// Here it is as many slots of the pool, at random: neighbours came together and are alike.
 bool Tracker::EarlyDrop(Time now) {
-  constexpr uint32_t kRange = 32;
+  constexpr uint32_t kRange = 16;
   const uint32_t slots = pool_->high_water();
   if (slots == 0) return false;
-  uint32_t slot = rng_.Below(slots);
-  for (uint32_t i = 0; i < kRange; ++i) pool_->Prefetch(slot + i);
-  for (uint32_t i = 0; i < kRange && i < slots; ++i, slot = slot + 1 == slots ? 0 : slot + 1) {
+  std::array<uint32_t, kRange> places;
+  for (uint32_t& slot : places) {
+    slot = rng_.Below(slots);
+    pool_->Prefetch(slot);
+  }
+  for (const uint32_t slot : places) {
     Connection* connection = pool_->At(slot);
     if (connection == nullptr || !connection->Has(kConfirmed) || connection->Has(kDying)) continue;
     if (!Expired(*connection, now)) {

@@ -243,6 +243,7 @@ def main():
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--from", dest="first", type=int, default=None)
     parser.add_argument("--arrangements", type=int, nargs="?", const=1, metavar="N")
+    parser.add_argument("--table-full", action="store_true", help="nf_conntrack_max, for a moment the machine's own")
     parser.add_argument("--live", type=int, metavar="N")
     parser.add_argument("--jobs", type=int, default=8 * (os.cpu_count() or 1),
                         help="processes, each with a namespace; nearly all of their time is waiting")
@@ -258,6 +259,9 @@ def main():
         return 77
     if options.record is not None:
         return record(options.record)
+    if options.table_full:
+        import table_full
+        return table_full.compare(options.postern)
     if options.live is not None:
         return live(options)
     if options.seeds:

@@ -27,7 +27,8 @@ PAUSE = 2.4
 
 COMMON = ((Tcp, Udp, Ping, Fragments, Strange, Other), (50, 22, 9, 7, 9, 3))
 RARE = ((Sctp, Gre, UdpLite, Redirect, Udp, Tcp), (60, 12, 6, 8, 8, 6))
-WIDE = ((Tcp, Udp, Crowd, Stream, Query, Quotes, Headers, Wrong, Pieces, Ping), (30, 8, 9, 8, 7, 14, 8, 6, 10, 4))
+WIDE = ((Tcp, Udp, Crowd, Stream, Query, Quotes, Headers, Wrong, Pieces, Ping, Sctp, Gre, UdpLite),
+        (30, 8, 9, 8, 7, 14, 8, 6, 10, 4, 2, 2, 2))
 # Seeds with these bits bring the rare protocols, and the whole language.
 RARE_BIT, WIDE_BIT = 1 << 19, 1 << 20
 # Seeds above are fresh ones and take turns: half of them wide, a quarter rare.

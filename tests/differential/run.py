@@ -243,6 +243,7 @@ def main():
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--from", dest="first", type=int, default=None)
     parser.add_argument("--arrangements", type=int, nargs="?", const=1, metavar="N")
+    parser.add_argument("--coverage", action="store_true", help="what the seeds are made of; asks no kernel")
     parser.add_argument("--table-full", action="store_true", help="nf_conntrack_max, for a moment the machine's own")
     parser.add_argument("--live", type=int, metavar="N")
     parser.add_argument("--jobs", type=int, default=8 * (os.cpu_count() or 1),
@@ -264,6 +265,9 @@ def main():
         return table_full.compare(options.postern)
     if options.live is not None:
         return live(options)
+    if options.coverage:
+        import coverage
+        return coverage.show(options.postern, named_seeds(options.seeds or "1-100"))
     if options.seeds:
         return compare_seeds(named_seeds(options.seeds), options)
     if options.seconds:

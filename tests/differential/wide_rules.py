@@ -134,6 +134,21 @@ class WideRules(Rules):
         self.random.shuffle(words)
         return words
 
+    def match(self, chain, protocol=None):
+        """Half of the rules ask one thing only, so that packets meet them."""
+        if self.chance(.5):
+            return super().match(chain, protocol)
+        kind = self.random.choices(("conntrack", "protocol", "recent", "connlimit", "mark", "limit", "addresses"),
+                                   (34, 30, 12, 7, 7, 5, 5))[0]
+        if kind == "protocol":
+            return self.protocol()
+        if kind == "addresses":
+            return " ".join(self.addresses() or ["-p all"]), "all"
+        if kind in ("conntrack", "recent", "connlimit"):
+            return getattr(self, kind)(), "all"
+        return (f"-m mark {self.negate(.2)}--mark {self.one(MARKS)}" if kind == "mark" else
+                f"-m limit --limit {self.one(('1/sec', '20/min', '3/hour'))} --limit-burst {self.random.randint(1, 12)}"), "all"
+
     def connlimit(self):
         words = f"-m connlimit --connlimit-{self.one(('above', 'above', 'upto'))} {self.random.randint(0, 5)}"
         if self.chance(.7):
@@ -194,7 +209,7 @@ class WideRules(Rules):
 
     def filter(self):
         def target(chain, proto):
-            kind = self.random.choices(("ACCEPT", "DROP", "REJECT", "LOG", "RETURN", ""), (40, 10, 26, 6, 6, 12))[0]
+            kind = self.random.choices(("ACCEPT", "DROP", "REJECT", "LOG", "RETURN", ""), (28, 8, 22, 6, 6, 30))[0]
             if kind == "REJECT":
                 if proto == "tcp" and self.chance(.4):
                     return "-j REJECT --reject-with tcp-reset"

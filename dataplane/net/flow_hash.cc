@@ -165,6 +165,7 @@ OwnerMap::OwnerMap(uint16_t seed, unsigned workers) : seed_(seed), workers_(work
   // word -> hash is a circulant matrix over GF(2), of full rank exactly when the seed has an odd
   // number of ones. With a lesser rank some workers would own nothing.
   if (std::popcount(seed_) % 2 == 0) seed_ ^= 1;
+  for (unsigned i = 0; i < kTableSize; ++i) owner_[i] = static_cast<uint8_t>(i % workers);
   for (unsigned bit = 0; bit < 16; ++bit) {
     // The key window that meets bit `bit`, counted from the word's most significant one.
     const uint32_t half = std::rotl(seed_, static_cast<int>(bit));

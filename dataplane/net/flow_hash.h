@@ -56,8 +56,14 @@ class OwnerMap {
   unsigned OwnerOf(const Tuple& tuple) const {
     return workers_ == 1 ? 0 : OwnerOfFold(Fold(tuple));
   }
+  // The same for a key of TCP or UDP.
+  unsigned OwnerOfPorts(const Ipv4Key& key) const {
+    const uint32_t addresses = key.source ^ key.destination;
+    const uint32_t words = addresses ^ addresses >> 16 ^ key.source_key ^ key.destination_key;
+    return OwnerOfFold(ByteSwap(static_cast<uint16_t>(words)));
+  }
   // The owner for a value of Fold().
-  unsigned OwnerOfFold(uint16_t fold) const { return Toeplitz(fold) % kTableSize % workers_; }
+  unsigned OwnerOfFold(uint16_t fold) const { return owner_[Toeplitz(fold) % kTableSize]; }
 
   // The xor of the tuple's 16-bit words that enter the hash. Replacing port a by b
   // changes it by a ^ b.
@@ -74,6 +80,7 @@ class OwnerMap {
   unsigned workers_;
   std::array<uint32_t, 256> low_{};
   std::array<uint32_t, 256> high_{};
+  std::array<uint8_t, kTableSize> owner_{};
 };
 
 }  // namespace postern::net

@@ -184,7 +184,7 @@ void Pipeline::Impl::Recognise(std::span<const Frame> frames, net::PortId in_por
     if (type == kRawIpv4) {
       net::Ipv4Key* key = &burst.ipv4[burst.ipv4_count];
       if (!net::ReadPlainIpv4(frame.data, frame.length, key)) continue;
-      if (!alone && context_.owners->OwnerOf(key->ToTuple()) != context_.worker) continue;
+      if (!alone && context_.owners->OwnerOfPorts(*key) != context_.worker) continue;
       burst.family[i] = Family::kIpv4;
       burst.ipv4_place[burst.ipv4_count++] = static_cast<uint8_t>(i);
     } else if (type == kRawIpv6) {

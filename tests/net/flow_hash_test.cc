@@ -82,6 +82,20 @@ TEST(OwnerMapTest, BothDirectionsHaveOneOwner) {
   }
 }
 
+TEST(OwnerMapTest, KeysHaveTheirTuplesOwner) {
+  Rng rng(5);
+  for (int i = 0; i < 1000; ++i) {
+    const OwnerMap map(static_cast<uint16_t>(rng.Next()), 1 + rng.Below(64));
+    Tuple tuple;
+    tuple.source = IpAddress::V4(static_cast<uint32_t>(rng.Next()));
+    tuple.destination = IpAddress::V4(static_cast<uint32_t>(rng.Next()));
+    tuple.source_key = static_cast<uint16_t>(rng.Next());
+    tuple.destination_key = static_cast<uint16_t>(rng.Next());
+    tuple.protocol = rng.Below(2) == 0 ? kProtoTcp : kProtoUdp;
+    ASSERT_EQ(map.OwnerOfPorts(Ipv4Key(tuple)), map.OwnerOf(tuple));
+  }
+}
+
 TEST(OwnerMapTest, QueryIdsHaveOneOwnerInBothDirections) {
   const OwnerMap map(0x1234, 8);
   Tuple ping;

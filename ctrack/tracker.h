@@ -192,6 +192,8 @@ class Tracker {
   unsigned pressed_passes_ = 0;
   // Pool slots of the dying, in the order of their death. Room for all is reserved.
   std::vector<uint32_t> dying_;
+  size_t died_earlier_ = 0;  // of dying_: in an earlier burst than the last ones
+  Time last_death_ = 0;
 };
 
 }  // namespace postern::ctrack

@@ -168,7 +168,9 @@ void Tracker::Destroy(Connection* connection, Time now) {
   table_->Erase(connection->reply(), table_->Hash(connection->reply()));
   observer_->OnConnection(ConnEvent::kDestroy, 0, *connection, now);
   observer_->OnClosed(*connection);
-  connection->expires = now;  // when it died, for ReapBefore
+  // What is left of its time stays, for the rest of the packet's way (--ctexpire).
+  if (now != last_death_) died_earlier_ = dying_.size();
+  last_death_ = now;
   dying_.push_back(connection->pool_index);
   --confirmed_;
   ++stats_.deleted;
@@ -178,15 +180,15 @@ void Tracker::Destroy(Connection* connection, Time now) {
 void Tracker::Reap() {
   for (const uint32_t slot : dying_) pool_->Free(pool_->At(slot));
   dying_.clear();
+  died_earlier_ = 0;
 }
 
 // When the pool is used up in the middle of a burst: frees those that died in an earlier one.
 void Tracker::ReapBefore(Time now) {
-  size_t freed = 0;
-  while (freed < dying_.size() && pool_->At(dying_[freed])->expires != now) {
-    pool_->Free(pool_->At(dying_[freed++]));
-  }
+  const size_t freed = now == last_death_ ? died_earlier_ : dying_.size();
+  for (size_t i = 0; i < freed; ++i) pool_->Free(pool_->At(dying_[i]));
   dying_.erase(dying_.begin(), dying_.begin() + static_cast<ptrdiff_t>(freed));
+  died_earlier_ = 0;
 }
 
 // The kernel looks at 8 buckets from a place of the table that the new tuple's hash names. As many

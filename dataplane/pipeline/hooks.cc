@@ -110,6 +110,9 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
     return false;
   }
   f.route = routes().Lookup(family, packet.ip.destination, packet.in_port);
+  if (family == net::Family::kIpv4 && packet.ip.source.IsZero() && packet.ip.destination.IsZero()) {
+    f.route = {RouteKind::kBroadcast, packet.in_port, packet.ip.destination};  // the old broadcast
+  }
   if (!ReversePathOk(f)) {
     FinishDrop(f, DropReason::kReversePath);
     return false;

@@ -112,7 +112,11 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
   if (!result.masquerade && !result.redirect) return true;
   const net::Family family = f.packet->ip.family;
   std::optional<net::IpAddress> address;
-  if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
+  const net::PortId port = result.masquerade ? f.out : f.in;
+  if (family == net::Family::kIpv6 && routes().HasPort(port) &&
+      net::IsLinkLocal(family, f.packet->ip.destination)) {
+    address = route::LinkLocalAddress(routes().port(port).mac);  // of the scope of what it talks to
+  } else if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
     address = f.packet->ip.destination;  // RFC 6724 rule 1: the destination is an own address
   } else if (result.masquerade) {
     address = routes().SourceFor(f.out, family, f.route.next_hop);

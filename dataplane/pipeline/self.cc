@@ -144,9 +144,7 @@ void Pipeline::Impl::SendReset(const Flight& about, net::Hook) {
 // towards its sender. icmp6_send takes one of the port that the packet came by.
 std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) const {
   const net::ParsedPacket& ip = about.packet->ip;
-  if (about.source == Source::kPort && routes().IsLocal(ip.family, ip.destination)) {
-    return ip.destination;
-  }
+  if (routes().IsLocal(ip.family, ip.destination)) return ip.destination;
   const route::RouteResult back = routes().Lookup(ip.family, ip.source, about.packet->in_port);
   if (back.kind == route::RouteKind::kLocal) return ip.source;
   if (back.kind != route::RouteKind::kUnicast) return std::nullopt;

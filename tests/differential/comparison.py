@@ -52,6 +52,11 @@ def talks_to_itself(result):
                for (sent, _), out in zip(result.sent, result.out))
 
 
+def refused(result):
+    """How many packets no translation was found for."""
+    return sum(event["reason"] == "nat_exhausted" for event in result.events)
+
+
 def port_matters(scenario, chosen):
     """Whether the rules or a packet name a port that NAT kept in one arrangement and not in the other: what
     follows differs by design. `chosen`: pairs of ports."""
@@ -111,8 +116,13 @@ class Comparison:
             candidate = scenarios.with_conf(scenario, 'nat: { port_preservation = "strict"; };\n') \
                 if strict else scenario
             theirs = postern.run(candidate, ours)
+            clash = refused(theirs) > refused(ours)
             theirs.events = None
-            wrong = results.compare(scenario, ours, theirs)
+            wrong = results.compare(scenario, ours, theirs, any_port=not strict)
+            if wrong and clash:
+                # Another worker holds the reply's tuple: by design, see docs/differences.md.
+                self.figures["clashes"] += 1
+                continue
             if wrong and not strict and port_matters(scenario, results.chosen_ports(ours, theirs)):
                 self.figures["other ports"] += 1
                 continue
@@ -126,6 +136,7 @@ def summary(figures):
             f"{figures['emitted']} out; left out: {figures['refused']} that the kernel refused, "
             f"{figures['varying']} in which it contradicts itself")
     if figures["arrangements"]:
-        text += f"; {figures['arrangements']} comparisons of Postern with itself"
+        text += f"; {figures['arrangements']} comparisons of Postern with itself, "
+        text += f"{figures['clashes']} left out for a clash between workers"
     reasons = [f"{key}: {count}" for key, count in figures.items() if key.startswith(REFUSED)]
     return "; ".join([text] + sorted(reasons))

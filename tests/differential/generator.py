@@ -31,8 +31,8 @@ WIDE = ((Tcp, Udp, Crowd, Stream, Query, Quotes, Headers, Wrong, Pieces, Ping, S
         (30, 8, 9, 8, 7, 14, 8, 6, 10, 4, 2, 2, 2))
 # Seeds with these bits bring the rare protocols, and the whole language.
 RARE_BIT, WIDE_BIT = 1 << 19, 1 << 20
-# Seeds above are fresh ones and take turns: half of them wide, a quarter rare.
-FRESH = 1 << 32
+# Seeds above take turns: half of them wide, a quarter rare.
+FRESH = 1 << 60
 
 
 def variety(seed):

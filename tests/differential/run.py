@@ -271,7 +271,7 @@ def main():
     if options.seeds:
         return compare_seeds(named_seeds(options.seeds), options)
     if options.seconds:
-        first = options.first if options.first is not None else int(time.time()) * 1000
+        first = options.first if options.first is not None else generator.FRESH + int(time.time()) * 1000
         print(f"seeds from {first}", flush=True)
         return compare_seeds(first, options)
     return compare_cases(options.cases or [], options)

@@ -94,7 +94,7 @@ class Quotes(Flow):
             if of == n and self.chance(.8):
                 source = self.one(("hop", "web", "gw")) + self.six
                 self.add(f"<@{of}|{self.server_port}", f'error("{source}", {to}, {kind}, {code}, {quote}{cut}{mtu}{self.ip()})')
-            else:
+            elif not self.client_port.startswith("host:"):
                 self.add(self.client_port, f'error("{client}", there(@{of}).rpartition(":")[0].strip("[]"), '
                          f'{kind}, {code}, {quote}{cut}{mtu})')
         return self

@@ -16,6 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 
 from typed import Typing
 
@@ -34,9 +35,12 @@ def own_namespaces():
     """From here on this process, and what it starts, has a network and an /etc of its own."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET | CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
-    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    for file in ETC.iterdir():
-        subprocess.run(["mount", "--bind", file, "/etc/" + file.name], check=True)
+    place = tempfile.mkdtemp()
+    for command in ("mount --make-rprivate /", f"mount -t tmpfs etc {place}", f"cp -a /etc {place}",
+                    f"cp {' '.join(map(str, ETC.iterdir()))} {place}/etc",
+                    f"mount --bind {place}/etc /etc", f"umount {place}"):
+        subprocess.run(command.split(), check=True)
+    os.rmdir(place)
 
 
 def original_is_here():

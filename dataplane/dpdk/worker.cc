@@ -5,6 +5,7 @@
 #include <rte_prefetch.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -30,6 +31,10 @@ constexpr std::array<IdleStage, 3> kIdleStages = {
 constexpr uint32_t kTuplesEach = 2;
 // Connections of one worker beyond nf_conntrack_max: those that wait to be reaped.
 constexpr uint32_t kPoolSlack = 1024;
+
+size_t PhysicalMemory() {
+  return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
 
 }  // namespace
 
@@ -71,6 +76,7 @@ net::Result<std::unique_ptr<Worker>> Worker::Create(const WorkerWorld& world, un
 
 // Throws std::bad_alloc.
 void Worker::MakeTables(const net::FlowHasher& hasher) {
+  if (world_.conntrack_capacity > UINT32_MAX / kTuplesEach - kPoolSlack) throw std::bad_alloc();
   const uint32_t capacity = world_.conntrack_capacity + kPoolSlack;
   const uint32_t tuples = world_.conntrack_capacity * kTuplesEach + kPoolSlack;
   // Each worker may come to hold all connections, but twice its share is ready.
@@ -85,6 +91,9 @@ void Worker::MakeTables(const net::FlowHasher& hasher) {
   const size_t connections = ctrack::ConnectionPool::BytesFor(capacity);
   const size_t buckets = ctrack::FlowTable::BytesFor(tuples);
   const size_t sources = nat::SourceMap::BytesFor(capacity);
+  // Linux would give more than there is, and end this process or another when it is touched.
+  const size_t touched = share(connections) + buckets + sources;
+  if (touched > PhysicalMemory() / world_.owners->workers()) throw std::bad_alloc();
   connection_memory_ = reserve(connections, share(connections));
   table_memory_ = reserve(buckets, buckets);
   source_memory_ = reserve(sources, sources);

@@ -194,6 +194,22 @@ def test_a_second_one_on_the_same_socket(lab):
     steps.web_out(lab)
 
 
+def test_a_table_larger_than_the_machine(lab):
+    """Refused with a sentence, before it is touched and the kernel ends whoever it likes."""
+    conf = lab.dir / "huge.conf"
+    conf.write_text(
+        f'system: {{ control_socket = "{lab.dir}/huge.sock"; metrics = ""; state_dir = "{lab.dir}"; }};\n'
+        'dataplane: { workers = [ 0 ]; hugepages = false; memory_mb = 128; mbufs = 8192; };\n'
+        'ports: ( { name = "null0"; device = "net_null0"; addresses = [ "192.0.2.1/24" ]; host = false; } );\n'
+        'conntrack: { nf_conntrack_max = 2000000000; };\n'
+        f'rules: {{ ipv4 = "{lab.dir}/rules.v4"; }};\nlog: {{ rules_file = "{lab.dir}/huge.log"; }};\n')
+    # Should it be touched after all, then it is this one that is ended.
+    done = lab.on("appliance", "choom", "-n", 1000, "--", lab.build / "app/posternd", "-c", conf)
+    need(done.returncode == 1 and "no memory for 2000000000 connections; lower nf_conntrack_max" in done.stderr,
+         f"{done.returncode}: {done.stderr}")
+    steps.web_out(lab)
+
+
 def test_a_neighbour_that_dies(lab):
     began, before, told, _ = lab.dying
     said = lab.pings.communicate(timeout=30)[0]

@@ -263,7 +263,7 @@ class Parsed:
         if self.proto in (TCP, UDP, SCTP) and len(self.l3) >= self.l4 + 4:
             return [self.l4, self.l4 + 2]
         if self.proto in (ICMP, ICMP6) and len(self.l3) >= self.l4 + 8:
-            if self.l3[self.l4] in (0, 8, 13, 14, 128, 129):
+            if self.l3[self.l4] in (0, 8, 13, 14, 15, 16, 17, 18, 128, 129):
                 return [self.l4 + 4]
         return []
 

@@ -68,6 +68,11 @@ std::string AddressError(const Prefix& prefix) {
   if (net::IsMulticast(family, prefix.address)) return "is a multicast address";
   if (net::IsLoopback(family, prefix.address)) return "is a loopback address";
   if (prefix.length == 0) return "has the whole world for its network";
+  // Nothing forbids it (Linux takes a subnet's lowest address for a host's), but whoever writes it has
+  // forgotten the host part.
+  if (family == Family::kIpv4 && prefix.length < 31 && NetworkOf(prefix).address == prefix.address) {
+    return "is its network's own address";
+  }
   return NoHost(prefix, prefix.address);
 }
 
@@ -261,9 +266,7 @@ std::string NoHost(const Prefix& prefix, const net::IpAddress& address) {
   if (address.Word(0) == kLimitedBroadcast) return "is the broadcast address";
   if (prefix.length >= 31) return "";  // RFC 3021
   const uint32_t host = ~net::PrefixMask(Family::kIpv4, prefix.length).Word(0);
-  const uint32_t bits = address.Word(0) & host;
-  if (bits == 0) return "is its network's own address";
-  return bits == host ? "is its network's broadcast address" : "";
+  return (address.Word(0) & host) == host ? "is its network's broadcast address" : "";
 }
 
 }  // namespace postern::control

@@ -61,6 +61,13 @@ def named_addresses(scenario):
     return found
 
 
+def no_hosts(interface):
+    """Addresses of a port's network that no neighbour can have: its own, broadcast, the routers' anycast."""
+    if interface.version == 4:
+        return interface.ip, interface.network.broadcast_address
+    return interface.ip, interface.network.network_address
+
+
 def neighbors(scenario):
     """Every host that is on a port's network, as the oracle has them without ARP."""
     entries, ports = [], scenario.conf["ports"]
@@ -68,7 +75,7 @@ def neighbors(scenario):
         for text in port.get("addresses", []):
             network = wire.ipaddress.ip_interface(text)
             for one in sorted(named_addresses(scenario), key=str):
-                if one.version == network.version and one in network.network and one != network.ip:
+                if one.version == network.version and one in network.network and one not in no_hosts(network):
                     entries.append(f'{{ address = "{one}"; mac = "{mac_text(PEER_MAC)}"; '
                                    f'port = "{port["name"]}"; }}')
     return ", ".join(entries)

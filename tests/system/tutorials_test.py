@@ -288,7 +288,8 @@ def monitoring(pair):
     """A script like the tutorial's: count, maximum, percentage, the most frequent connections."""
     for twin in (pair.postern, pair.kernel):
         (twin.dir / "etc/monitor.sh").write_text(MONITOR)
-    ours = pair.typed("bash /etc/monitor.sh")
+    # The kernel counts what has expired until it comes by to collect it.
+    ours = pair.typed("bash /etc/monitor.sh", lambda text: re.sub(r"^Connections: \d+", "Connections: N", text))
     if not re.match(r"Connections: \d+ of 262144 \(0%\)\nBy protocol and state:\n +\d+ tcp ", ours):
         raise Differs(f"the monitoring script says:\n{ours}")
     pair.first_namespace_only("net.netfilter.nf_conntrack_max", 5)

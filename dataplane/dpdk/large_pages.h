@@ -12,7 +12,7 @@ struct UnmapMemory {
 };
 using LargePages = std::unique_ptr<void, UnmapMemory>;
 // Ordinary memory of zeros, in large pages where Linux has them. The first `touched` bytes have
-// been given their pages already: to clear a large page takes Linux some 100 µs, which a worker
+// been given their pages already: to clear a large page takes Linux some 300 µs, which a worker
 // would be away from its ports for. Null where there is no memory.
 LargePages ReserveLargePages(size_t bytes, size_t touched);
 

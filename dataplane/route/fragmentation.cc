@@ -52,6 +52,15 @@ void FindIpv6Split(const Packet& packet, Plan* plan) {
   }
 }
 
+// tcp_v4_early_demux and tcp_v6_early_demux: Linux has moved the whole TCP header into the first
+// piece, whose length is then no multiple of 8.
+bool HeaderWasPulled(const Packet& packet, const Plan& plan, uint32_t first_payload) {
+  const uint32_t before_l4 = packet.ip.l4_offset - packet.ip.l3_offset;
+  return packet.ip.protocol == net::kProtoTcp && before_l4 == plan.header &&
+         (packet.ip.family == Family::kIpv4 || before_l4 == sizeof(net::Ipv6Header)) &&
+         first_payload < sizeof(net::TcpHeader);
+}
+
 // The fast path of ip_do_fragment and ip6_fragment: whether each piece that the datagram came in
 // can be sent again as it was.
 bool FitAsReceived(const Packet& packet, const Plan& plan, uint32_t mtu) {
@@ -62,6 +71,7 @@ bool FitAsReceived(const Packet& packet, const Plan& plan, uint32_t mtu) {
     if (lengths[i] <= header) return false;
     const uint32_t payload = lengths[i] - header;
     if (payload + plan.header + plan.fragment_header > mtu) return false;
+    if (i == 0 && HeaderWasPulled(packet, plan, payload)) return false;
     if (payload % 8 != 0 && i + 1 != lengths.count()) return false;
     sum += lengths[i];
   }

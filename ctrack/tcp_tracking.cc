@@ -142,10 +142,8 @@ bool AnswersIgnored(const Step& step) {
   const bool syn = connection.Has(kSeenReply) && step.last_event() == TcpEvent::kSyn &&
                    !step.LastWasSameDirection();
   const bool ack = !connection.Has(kAssured) && step.last_event() == TcpEvent::kAck;
-  // The end is noted where a segment was ignored; the SYN that began the connection wasn't.
-  const bool noted = step.segment.Has(net::kTcpAck) || step.tcp.last_end != 0 ||
-                     step.old_state != TcpState::kSynSent;
-  return (syn || ack) && noted && step.segment.ack == step.tcp.last_end;
+  // Where nothing was ignored the end is 0, which is what a RST without ACK has, too.
+  return (syn || ack) && step.segment.ack == step.tcp.last_end;
 }
 
 // Whether a RST is believed (RFC 5961 3.2). False: it is INVALID.

@@ -61,7 +61,7 @@ TEST(ConnectionPool, KeepsTheExtensionThatAConnectionHas) {
 }
 
 TEST(ConnectionPool, WorksInGivenMemory) {
-  alignas(64) static uint8_t memory[4 * sizeof(Connection)];
+  alignas(64) static uint8_t memory[ConnectionPool::BytesFor(4)];
   ConnectionPool pool(4, memory);
   EXPECT_EQ(reinterpret_cast<uint8_t*>(pool.Allocate()), memory);
 }

@@ -21,6 +21,8 @@ std::optional<net::Tuple> TupleFor(const net::Packet& packet) {
   const bool ports = net::HasPorts(ip.protocol);
   constexpr uint32_t kPortBytes = 4;
   if (ip.fragment_offset != 0) return std::nullopt;
+  // ipv6_skip_exthdr finds no protocol there.
+  if (ip.family == Family::kIpv6 && ip.protocol == net::kProtoNoNext) return std::nullopt;
   if (icmp && ip.L4Length() < sizeof(net::IcmpHeader)) return std::nullopt;
   if (ports && ip.L4Length() < kPortBytes) return std::nullopt;
   if (const auto tuple = net::TupleOf(ip)) return tuple;

@@ -113,6 +113,8 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
   if (family == net::Family::kIpv4 && packet.ip.source.IsZero() && packet.ip.destination.IsZero()) {
     f.route = {RouteKind::kBroadcast, packet.in_port, packet.ip.destination};  // the old broadcast
   }
+  // DNAT to ::1 leads nowhere: only lo has a route to it.
+  if (net::IsLoopback(family, packet.ip.destination)) f.route = {};
   if (!ReversePathOk(f)) {
     FinishDrop(f, DropReason::kReversePath);
     return false;
@@ -217,6 +219,13 @@ net::PortId Pipeline::Impl::OutPort(const route::RouteResult& route) {
   return route.kind == RouteKind::kLocal ? net::kLoopbackPort : route.port;
 }
 
+// ip_route_output: a loopback source leaves by no port. ip6_route_output doesn't mind.
+route::RouteResult Pipeline::Impl::RouteOut(const net::ParsedPacket& ip, net::PortId link) const {
+  const route::RouteResult route = routes().Lookup(ip.family, ip.destination, link);
+  const bool stays = route.kind == RouteKind::kLocal || ip.family == net::Family::kIpv6;
+  return stays || !net::IsLoopback(ip.family, ip.source) ? route : route::RouteResult{};
+}
+
 void Pipeline::Impl::OutputPath(Flight& f) {
   const net::Family family = f.packet->ip.family;
   const net::IpAddress destination = f.packet->ip.destination;
@@ -228,11 +237,7 @@ void Pipeline::Impl::OutputPath(Flight& f) {
   // ip_route_me_harder: a changed destination is routed again; every OUTPUT chain saw the first
   // way.
   if (f.packet->ip.destination != destination || f.packet->mark != mark) {
-    f.route = routes().Lookup(family, f.packet->ip.destination, f.out);
-    if (net::IsLoopback(family, f.packet->ip.destination)) {
-      // REDIRECT at OUTPUT: to a program of the appliance.
-      f.route = {RouteKind::kLocal, f.packet->out_port, f.packet->ip.destination};
-    }
+    f.route = RouteOut(f.packet->ip, f.source == Source::kHost ? f.packet->out_port : f.out);
     f.out = OutPort(f.route);
     if (f.route.kind == RouteKind::kUnreachable) {
       FinishDrop(f, DropReason::kNoRoute);

@@ -130,6 +130,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool ForwardChecks(Flight& f);
   void OutputPath(Flight& f);
   void LoopBack(Flight& f);
+  // The way of what the appliance itself sends (not first of all: a program may send anything).
+  route::RouteResult RouteOut(const net::ParsedPacket& ip, net::PortId link) const;
   // The output interface as the rules see it.
   static net::PortId OutPort(const route::RouteResult& route);
   bool Postrouting(Flight& f);

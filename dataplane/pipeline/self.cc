@@ -136,7 +136,11 @@ void Pipeline::Impl::SendReset(const Flight& about, net::Hook) {
                             &reset)) {
     return;
   }
-  if (about.ct.connection != nullptr) tracker_.SetClosing(about.ct.connection, about.now);
+  const bool leaves =
+      RouteOut(reset.ip, about.packet->in_port).kind != route::RouteKind::kUnreachable;
+  if (leaves && about.ct.connection != nullptr) {
+    tracker_.SetClosing(about.ct.connection, about.now);
+  }
   SendOwn(&reset, about);
 }
 
@@ -172,7 +176,7 @@ void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
     // An error about a reset goes the first packet's way and confirms the connection.
     f.unconfirmed = !f.ct.connection->Has(ctrack::kConfirmed);
   }
-  f.route = routes().Lookup(packet->ip.family, packet->ip.destination, about.packet->in_port);
+  f.route = RouteOut(packet->ip, about.packet->in_port);
   f.out = OutPort(f.route);
   // A program of the appliance hears of its packet on the twin that it sent it by.
   f.twin = about.source == Source::kHost ? about.packet->out_port : about.twin;

@@ -171,7 +171,8 @@ RouteResult RouteTable::Lookup(Family family, const IpAddress& destination, Port
     if (net::IsLinkLocal(family, destination)) return impl_->LookupLinkLocal(destination, in_port);
     if (destination.IsZero()) return {};
   }
-  if (net::IsLoopback(family, destination)) return {};
+  // By lo: nobody's on the wire, where it is refused on arrival.
+  if (net::IsLoopback(family, destination)) return {RouteKind::kLocal, in_port, destination};
   const Hop& hop = impl_->hops[impl_->fib->Lookup(family, destination)];
   return {hop.kind, hop.port, hop.gateway.value_or(destination)};
 }

@@ -74,7 +74,8 @@ class RouteTable {
   ~RouteTable();
 
   // `in_port`: where the packet came from (or is sent from by the host): the link that a link-local
-  // or multicast destination means. kMulticast and 255.255.255.255 give it back as the port.
+  // or multicast destination means. kMulticast, 255.255.255.255 and loopback addresses (kLocal)
+  // give it back as the port.
   RouteResult Lookup(Family family, const IpAddress& destination,
                      PortId in_port = net::kNoPort) const;
   // An address of the appliance itself (any port; the kernel's weak host model).

@@ -150,7 +150,7 @@ TEST(RouteTableTest, SendsEachDestinationWhereItBelongs) {
       {"10.1.3.4", none, RouteKind::kUnicast, 0, "10.1.3.4"},
       // Its gateway is on no subnet, so the route doesn't exist.
       {"172.16.0.1", none, RouteKind::kUnicast, 0, "203.0.113.1"},
-      {"127.0.0.1", none, RouteKind::kUnreachable, none, "0.0.0.0"},
+      {"127.0.0.1", 3, RouteKind::kLocal, 3, "127.0.0.1"},  // by lo
       {"0.0.0.0", none, RouteKind::kUnreachable, none, "0.0.0.0"},
       {"2001:db8:2::1", none, RouteKind::kLocal, 3, "2001:db8:2::1"},
       {"2001:db8:2::5", none, RouteKind::kUnicast, 3, "2001:db8:2::5"},
@@ -161,7 +161,7 @@ TEST(RouteTableTest, SendsEachDestinationWhereItBelongs) {
       {"fe80::1", 3, RouteKind::kLocal, 3, "fe80::1"},
       {"fe80::1", 0, RouteKind::kUnicast, 0, "fe80::1"},
       {"fe80::77", none, RouteKind::kUnreachable, none, "::"},
-      {"::1", none, RouteKind::kUnreachable, none, "::"},
+      {"::1", 3, RouteKind::kLocal, 3, "::1"},
   };
   const RouteTable table = Table();
   for (const LookupRow& row : rows) {

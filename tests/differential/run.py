@@ -201,6 +201,7 @@ def compare_seeds(seeds, options):
             print(f"OPEN seed {seed}: {options.open[seed]}", flush=True)
             continue
         suspects[seed] = found
+        print(f"seed {seed} differs; to be played again at the end", flush=True)
     varying = 0
     with multiprocessing.Pool(options.jobs) as pool:
         stays = pool.map(differs_again, [(seed, options) for seed in sorted(suspects)], 1)

@@ -110,6 +110,14 @@ TrackResult Tracker::Track(const net::Packet& packet, net::Hook hook, Time now, 
   }
 }
 
+TrackResult Tracker::TrackKnown(const net::Packet& packet, Connection* connection,
+                                Direction direction, Time now) {
+  note_.why = InvalidWhy::kNone;
+  const CtInfo info = InfoOf(*connection, direction);
+  const L4Result result = TrackL4({packet, *connection, direction, *settings_, now, &note_});
+  return Settle(packet, connection, info, result, now);
+}
+
 TrackResult Tracker::Invalid() {
   ++stats_.invalid;
   return TrackResult{};

@@ -85,6 +85,11 @@ class Tracker {
   TrackResult Track(const net::Packet& packet, net::Hook hook, Time now, bool looked_up = false,
                     TableValue known = {});
 
+  // The same for a packet, known to be valid, of a living, confirmed connection in `direction`.
+  // TCP: not for a SYN without ACK, which may open another connection, and not for a RST.
+  TrackResult TrackKnown(const net::Packet& packet, Connection* connection, Direction direction,
+                         Time now);
+
   // nf_conntrack_confirm: false when the packet must be dropped (clash).
   // No effect on a confirmed connection or without one. Where the same connection was confirmed
   // since Track (netfilter's clash resolution: UDP and the like, both tuples equal), the packet's

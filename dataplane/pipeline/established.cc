@@ -5,7 +5,7 @@
 
 #include "ctrack/tcp_established.h"
 #include "dataplane/net/plain.h"
-#include "dataplane/pipeline/pipeline_impl.h"
+#include "dataplane/pipeline/lane.h"
 
 namespace postern::pipeline {
 namespace {
@@ -25,35 +25,7 @@ uint64_t RawMac(const net::MacAddress& mac) {
   return raw;
 }
 
-void WriteEthernet(uint8_t* frame, const NextHop& hop) {
-  const auto* bytes = reinterpret_cast<const uint8_t*>(&hop.ethernet);
-  std::memcpy(frame, bytes, 8);
-  std::memcpy(frame + 6, bytes + 6, 8);
-}
-
 }  // namespace
-
-// What holds for a burst, and what is gathered in it.
-struct Pipeline::Impl::Lane {
-  const ctrack::Settings& settings;
-  rules::WorkerRules& rules;
-  const net::PortId in_port;
-  const net::Time now;
-  const net::Time udp_until;     // when a UDP connection ends that isn't a stream
-  const net::Time stream_until;  // when one ends that is
-  uint64_t key = 0;              // ShortcutKey without status and flags
-  uint32_t neighbors = 0;        // their generation
-
-  // A run of packets of one path.
-  rules::PathId path = rules::kNoPath;
-  uint64_t packets = 0;
-  uint64_t bytes = 0;
-
-  // Frames for one port.
-  net::PortId out_port = net::kNoPort;
-  size_t ready = 0;
-  std::array<Frame, kMaxBurst> frames;
-};
 
 // Passes on one packet; false: nothing has been done, it must go the slow way.
 template <Family kFamily>
@@ -83,19 +55,10 @@ inline bool Pipeline::Impl::Follow(Lane* lane, const Frame& frame, ctrack::Table
   const uint32_t l3_length =
       kIpv4 ? ipv4->total_length.Host() : ipv6->payload_length.Host() + sizeof(net::Ipv6Header);
   NextHop& hop = next_hops_.At(shortcut.next_hop);
-  if (l3_length > hop.mtu) return false;
-  if (hop.generation != lane->neighbors) [[unlikely]] {
-    if (!RefreshHop(&hop, lane->now)) return false;
-    lane->neighbors = hop.generation;
-  }
+  if (!HopOk(lane, &hop, l3_length)) return false;
 
   const auto l4_length = static_cast<uint32_t>(l3_length - static_cast<uint32_t>(l4 - l3));
-  if (lane->settings.checksum && !frame.checksum_verified) {
-    const uint8_t* addresses = kIpv4 ? ipv4->source : ipv6->source;
-    const uint64_t sum =
-        kIpv4 ? net::RawWords(net::LoadRaw<uint64_t>(addresses)) : net::RawSum(addresses, 32);
-    if (!PlainChecksumValid(sum, protocol, l4, l4_length)) return false;
-  }
+  if (!ChecksumOk<kFamily>(*lane, frame, protocol, l4, l4_length)) return false;
   if (udp) {
     const uint32_t said = reinterpret_cast<const net::UdpHeader*>(l4)->length.Host();
     if (said < sizeof(net::UdpHeader) || said > l4_length) return false;
@@ -115,32 +78,7 @@ inline bool Pipeline::Impl::Follow(Lane* lane, const Frame& frame, ctrack::Table
   }
 
   if (lane->settings.acct) tracker_.Account(connection, direction, l3_length);
-  if constexpr (kIpv4) {
-    if ((status & (ctrack::kSrcNat | ctrack::kDstNat)) != 0) {
-      TranslateIpv4(l3, protocol, connection->ends[static_cast<size_t>(Opposite(direction))]);
-    } else {
-      LowerTtl(ipv4);
-    }
-  } else {
-    --ipv6->hop_limit;
-  }
-  WriteEthernet(frame.data, hop);
-
-  if (lane->path != shortcut.path || lane->out_port != hop.out_port) {
-    Flush(lane);
-    lane->path = shortcut.path;
-    lane->out_port = hop.out_port;
-  }
-  ++lane->packets;
-  lane->bytes += l3_length;
-  lane->frames[lane->ready++] = {frame.data, frame.buffer, net::kPlainL3 + l3_length, false};
-  if (context_.observer != nullptr) [[unlikely]] {
-    Observe(*lane,
-            {connection, direction == net::Direction::kReply   ? ctrack::CtInfo::kEstablishedReply
-                         : connection->Has(ctrack::kSeenReply) ? ctrack::CtInfo::kEstablished
-                                                               : ctrack::CtInfo::kNew},
-            shortcut.path);
-  }
+  Pass<kFamily>(lane, frame, connection, direction, hop, shortcut.path, l3_length);
   return true;
 }
 
@@ -264,11 +202,16 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
   for (size_t i = 0; i < frames.size(); ++i) {
     const Family family = burst_.family[i];
     const ctrack::TableValue value = burst_.value[i];
+    Progress progress = Progress::kNone;
+    ctrack::TrackResult tracked;
     if (family == Family::kIpv4) {
       if (Follow<Family::kIpv4>(&lane, frames[i], value)) continue;
+      progress = Advance<Family::kIpv4>(&lane, frames[i], value, &tracked);
     } else if (family == Family::kIpv6) {
       if (Follow<Family::kIpv6>(&lane, frames[i], value)) continue;
+      progress = Advance<Family::kIpv6>(&lane, frames[i], value, &tracked);
     }
+    if (progress == Progress::kSent) continue;
     Flush(&lane);
     net::Packet* packet = whole(i);
     if (packet == nullptr || !Admit(packet, now, true)) continue;
@@ -276,6 +219,7 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
     known.looked_up = family != kNotPlain;
     known.value = value;
     known.table_changes = changes;
+    if (progress == Progress::kTracked) known.tracked = &tracked;
     Ingress(packet, known, now);
     lane.neighbors = neighbors_.generation();
   }

@@ -54,7 +54,9 @@ bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
   if (f.ct.info == ctrack::CtInfo::kUntracked) return true;
   const bool fresh = known.looked_up && known.table_changes == table_changes_;
   const ctrack::TrackResult result =
-      tracker_.Track(*f.packet, hook, f.now, fresh, fresh ? known.value : ctrack::TableValue{});
+      known.tracked != nullptr ? *known.tracked
+                               : tracker_.Track(*f.packet, hook, f.now, fresh,
+                                                fresh ? known.value : ctrack::TableValue{});
   if (result.hand_to >= 0) {
     // Another worker holds the connection (a remote entry). What raw counted there will be counted
     // again by that worker, so nothing is counted here.
@@ -76,10 +78,10 @@ bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
 }
 
 // RFC 3704: strict takes a source only by the port that leads back to it, loose by any way back.
-bool Pipeline::Impl::ReversePathOk(const Flight& f) const {
-  const net::Packet& packet = *f.packet;
+bool Pipeline::Impl::ReversePathOk(const net::Packet& packet,
+                                   const route::RouteResult& route) const {
   if (snapshot_->reverse_path_filter == ReversePath::kOff ||
-      packet.ip.family != net::Family::kIpv4 || f.route.kind == RouteKind::kMulticast) {
+      packet.ip.family != net::Family::kIpv4 || route.kind == RouteKind::kMulticast) {
     return true;
   }
   const route::RouteResult back =
@@ -115,7 +117,7 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
   }
   // DNAT to ::1 leads nowhere: only lo has a route to it.
   if (net::IsLoopback(family, packet.ip.destination)) f.route = {};
-  if (!ReversePathOk(f)) {
+  if (!ReversePathOk(packet, f.route)) {
     FinishDrop(f, DropReason::kReversePath);
     return false;
   }

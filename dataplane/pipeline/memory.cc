@@ -59,23 +59,6 @@ bool MightBeRefused(const Flight& f) {
          IsStrangeGre(packet.ip, packet);
 }
 
-// The protocol's part of the established path knows such a connection (established.cc).
-bool MayShorten(const ctrack::Connection& connection, net::Time now) {
-  constexpr uint32_t kUnusual =
-      ctrack::kFixedTimeout | ctrack::kHelper | ctrack::kSeqAdjust | ctrack::kDying;
-  if ((connection.status & kUnusual) != 0 || !connection.Has(ctrack::kConfirmed)) return false;
-  switch (connection.original().protocol) {
-    case net::kProtoTcp:
-      return connection.Has(ctrack::kAssured) && connection.Has(ctrack::kSeenReply) &&
-             connection.protocol.tcp.state == ctrack::TcpState::kEstablished;
-    case net::kProtoUdp:
-      return !connection.Has(ctrack::kAssured) ||
-             (connection.Has(ctrack::kSeenReply) && now > connection.protocol.udp.stream_at);
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 // Before raw: the parts of the key that are known without conntrack. The raw table can't see more.
@@ -137,11 +120,43 @@ void Pipeline::Impl::Remember(const Flight& f) {
                                               : 65535);
 }
 
+bool Pipeline::Impl::MayShorten(const ctrack::Connection& connection, net::Time now) {
+  constexpr uint32_t kUnusual =
+      ctrack::kFixedTimeout | ctrack::kHelper | ctrack::kSeqAdjust | ctrack::kDying;
+  if ((connection.status & kUnusual) != 0 || !connection.Has(ctrack::kConfirmed)) return false;
+  switch (connection.kind & 0xff) {
+    case net::kProtoTcp:
+      return connection.Has(ctrack::kAssured) && connection.Has(ctrack::kSeenReply) &&
+             connection.protocol.tcp.state == ctrack::TcpState::kEstablished;
+    case net::kProtoUdp:
+      return !connection.Has(ctrack::kAssured) ||
+             (connection.Has(ctrack::kSeenReply) && now > connection.protocol.udp.stream_at);
+    default:
+      return false;
+  }
+}
+
+uint16_t Pipeline::Impl::InternHop(const route::RouteResult& route, net::Family family,
+                                   net::Time now) {
+  const net::MacAddress* mac = neighbors_.Find(route.port, family, route.next_hop, now);
+  if (mac == nullptr) return NextHops::kNone;
+  NextHop hop;
+  hop.ethernet.destination = *mac;
+  hop.ethernet.source = routes().port(route.port).mac;
+  hop.ethernet.type = family == net::Family::kIpv4 ? net::kEtherTypeIpv4 : net::kEtherTypeIpv6;
+  hop.out_port = route.port;
+  hop.family = family;
+  hop.mtu = PathMtu(route);
+  hop.generation = neighbors_.generation();
+  hop.address = route.next_hop;
+  return next_hops_.Intern(hop);
+}
+
 // Where the next packet of this kind would do the same, it needn't ask.
 void Pipeline::Impl::LearnShortcut(const Flight& f) {
   ctrack::Connection* connection = f.ct.connection;
   if (connection == nullptr || f.source != Source::kPort || f.nat_walked || MightBeRefused(f) ||
-      f.route.kind != route::RouteKind::kUnicast || !MayShorten(*connection, f.now)) {
+      f.route.kind != route::RouteKind::kUnicast) {
     return;
   }
   const size_t direction = static_cast<size_t>(ctrack::DirectionOf(f.ct.info));
@@ -151,29 +166,20 @@ void Pipeline::Impl::LearnShortcut(const Flight& f) {
       memo.key != FullKey(f, flags_matter)) {
     return;
   }
+  if (f.remembered == rules::kNoPath) NoteClass(f, memo.path, flags_matter != 0);
   const net::Packet& packet = *f.packet;
-  const net::Family family = packet.ip.family;
   constexpr uint32_t kTranslated = ctrack::kSrcNat | ctrack::kDstNat;
-  if (family == net::Family::kIpv6 && (connection->status & kTranslated) != 0) return;
-  const net::MacAddress* mac = neighbors_.Find(f.route.port, family, f.route.next_hop, f.now);
-  if (mac == nullptr) return;
-  NextHop hop;
-  hop.ethernet.destination = *mac;
-  hop.ethernet.source = routes().port(f.route.port).mac;
-  hop.ethernet.type = family == net::Family::kIpv4 ? net::kEtherTypeIpv4 : net::kEtherTypeIpv6;
-  hop.out_port = f.route.port;
-  hop.family = family;
-  hop.mtu = PathMtu(f.route);
-  hop.generation = neighbors_.generation();
-  hop.address = f.route.next_hop;
+  if (!MayShorten(*connection, f.now) ||
+      (packet.ip.family == net::Family::kIpv6 && (connection->status & kTranslated) != 0)) {
+    return;
+  }
   ctrack::Shortcut shortcut;
-  shortcut.next_hop = next_hops_.Intern(hop);
+  shortcut.next_hop = InternHop(f.route, packet.ip.family, f.now);
   if (shortcut.next_hop == NextHops::kNone) return;
   shortcut.path = memo.path;
   shortcut.key = ShortcutKey(epoch_, connection->status, packet.in_port,
                              flags_matter != 0 ? packet.ip.tcp_flags : uint8_t{0});
   connection->shortcut[direction] = shortcut;
-  if (f.remembered == rules::kNoPath) NoteClass(f, shortcut, flags_matter != 0);
 }
 
 }  // namespace postern::pipeline

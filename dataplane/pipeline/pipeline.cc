@@ -66,6 +66,10 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   tracker_.SetSettings(&snapshot->conntrack);
   reassembler_.Configure(ReassemblyFor(snapshot->conntrack));
   classes_.Clear();
+  for (const net::Family family : {net::Family::kIpv4, net::Family::kIpv6}) {
+    may_advance_[family == net::Family::kIpv6 ? 1 : 0] =
+        snapshot->fast_path && RawPassesAll(family);
+  }
   if (++epoch_ == 0) ++epoch_;
   if (renewable) return;
   neighbors_.Configure(snapshot->routes.get(), snapshot->neighbors);

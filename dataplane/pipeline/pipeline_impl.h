@@ -7,6 +7,7 @@
 //   memory.cc     remembered paths (DESIGN.md section 4)
 //   renewal.cc    shortcuts after a change of rules or neighbours
 //   established.cc  the established path: bursts, and packets that follow a shortcut
+//   advance.cc    packets of known connections that have none, or that change their state
 //   egress.cc     fragmentation, neighbours, ports and twins
 //   self.cc       what Postern itself sends: ICMP errors, resets
 //   host_side.cc  what the host's kernel sends through its twin interfaces
@@ -71,13 +72,15 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   const PipelineStats& stats() const { return stats_; }
 
  private:
-  struct Lane;  // established.cc
+  struct Lane;  // lane.h
 
   // What the table said about a packet's tuple, if it was asked.
   struct Known {
     bool looked_up = false;
     ctrack::TableValue value;
     uint64_t table_changes = 0;  // table_changes_ at the time
+    // What conntrack has said of the packet already, or null.
+    const ctrack::TrackResult* tracked = nullptr;
   };
 
   // ---- receive.cc ----
@@ -99,8 +102,34 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void PrefetchAnswers(std::span<net::Ipv4Key> keys);
   template <net::Family kFamily>
   bool Follow(Lane* lane, const Frame& frame, ctrack::TableValue value);
+  bool HopOk(Lane* lane, NextHop* hop, uint32_t l3_length);
+  template <net::Family kFamily>
+  static bool ChecksumOk(const Lane& lane, const Frame& frame, uint8_t protocol, const uint8_t* l4,
+                         uint32_t l4_length);
+  template <net::Family kFamily>
+  void Pass(Lane* lane, const Frame& frame, ctrack::Connection* connection,
+            net::Direction direction, const NextHop& hop, rules::PathId path, uint32_t l3_length);
   void Observe(const Lane& lane, ctrack::CtRef ct, rules::PathId path);
   void Flush(Lane* lane);
+  // ---- advance.cc ----
+  enum class Progress : uint8_t {
+    kNone,     // nothing has been done
+    kTracked,  // conntrack has seen the packet, nothing else has been done
+    kSent,
+  };
+  template <net::Family kFamily>
+  Progress Advance(Lane* lane, const Frame& frame, ctrack::TableValue value,
+                   ctrack::TrackResult* tracked);
+  // The raw table lets every received packet pass to conntrack, and changes nothing about it.
+  bool RawPassesAll(net::Family family) const;
+  bool KnowsWay(const ctrack::Shortcut& shortcut, net::PortId in_port) const;
+  bool FindWay(const net::Packet& packet, net::Direction direction, net::Time now,
+               ctrack::Connection* connection);
+  // ---- memory.cc ----
+  // The connection's next packet may follow a shortcut (established.cc knows its protocol).
+  static bool MayShorten(const ctrack::Connection& connection, net::Time now);
+  // The place of a route's next hop; kNone: its neighbour isn't known, or there is no room.
+  uint16_t InternHop(const route::RouteResult& route, net::Family family, net::Time now);
   // After the slow path has sent a packet by `route`: the next one of its kind may take the
   // shortcut.
   void LearnShortcut(const Flight& f);
@@ -112,8 +141,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   // TCP flags.
   bool Renew(ctrack::Connection* connection, net::Direction direction, uint64_t key,
              uint8_t protocol, uint8_t tcp_flags);
-  // What the rules have said to a packet that has walked, for Renew.
-  void NoteClass(const Flight& f, const ctrack::Shortcut& shortcut, bool flags_matter);
+  // What the rules have said to a packet that has walked, for Renew and Advance.
+  void NoteClass(const Flight& f, uint16_t path, bool flags_matter);
   // After a change among the neighbours: false if this one isn't known any more.
   bool RefreshHop(NextHop* hop, net::Time now);
 
@@ -124,7 +153,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void LogInvalid(const Flight& f, net::Hook hook);
   bool OptionsOk(Flight& f);
   bool RouteInput(Flight& f);
-  bool ReversePathOk(const Flight& f) const;
+  bool ReversePathOk(const net::Packet& packet, const route::RouteResult& route) const;
   void InputPath(Flight& f);
   void ForwardPath(Flight& f);
   bool ForwardChecks(Flight& f);
@@ -217,6 +246,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   uint32_t epoch_ = 0;
   uint32_t renewable_from_ = 0;  // those since this epoch are wrong in their paths at most
   PathClasses classes_;
+  std::array<bool, 2> may_advance_{};  // by family: Advance() has its chance
 
   const Context context_;
   const Snapshot* snapshot_ = nullptr;

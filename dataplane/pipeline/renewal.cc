@@ -11,6 +11,7 @@
 // that such a walk can read (path_classes.h); Remember() and LearnShortcut() have refused whatever
 // depends on more.
 #include "dataplane/net/wire.h"
+#include "dataplane/pipeline/established.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 
 namespace postern::pipeline {
@@ -35,20 +36,23 @@ bool Pipeline::Impl::Renew(ctrack::Connection* connection, net::Direction direct
   if (((old ^ key) & kSame) != 0) return false;
   const NextHop& hop = next_hops_.At(shortcut.next_hop);
   const PathClasses::Path* known = classes_.Find(
-      PathClasses::Key(key >> 32, hop.out_port, hop.family, protocol, direction, tcp_flags));
+      PathClasses::Key(key >> 32, hop.out_port, hop.family, protocol, direction), tcp_flags);
   if (known == nullptr) return false;
   shortcut.path = known->path;
   shortcut.key = known->flags_matter ? key | uint64_t{tcp_flags} << 56 : key;
   return true;
 }
 
-void Pipeline::Impl::NoteClass(const Flight& f, const Shortcut& shortcut, bool flags_matter) {
-  if ((f.path->depends & rules::kDependsTuple) != 0) return;
+void Pipeline::Impl::NoteClass(const Flight& f, uint16_t path, bool flags_matter) {
   const net::ParsedPacket& ip = f.packet->ip;
-  const uint8_t flags = ip.protocol == net::kProtoTcp ? ip.tcp_flags : uint8_t{0};
-  classes_.Set(PathClasses::Key(shortcut.key >> 32, f.route.port, ip.family, ip.protocol,
-                                ctrack::DirectionOf(f.ct.info), flags),
-               {shortcut.path, flags_matter});
+  if ((f.path->depends & rules::kDependsTuple) != 0 ||
+      (ip.protocol != net::kProtoTcp && ip.protocol != net::kProtoUdp)) {
+    return;
+  }
+  const uint64_t key = ShortcutKey(0, f.ct.connection->status, f.packet->in_port, 0);
+  classes_.Set(PathClasses::Key(key >> 32, f.route.port, ip.family, ip.protocol,
+                                ctrack::DirectionOf(f.ct.info)),
+               ip.tcp_flags, {path, flags_matter});
 }
 
 bool Pipeline::Impl::RefreshHop(NextHop* hop, net::Time now) {

@@ -1,0 +1,189 @@
+// Packets of known connections that no shortcut says everything about (established.h): the first
+// ones of each direction, and those that bring the connection to another state.
+//
+// Most rule sets say the same to all of them ("ctstate ESTABLISHED -j ACCEPT"), and have said it to
+// others of their class already (path_classes.h). What is left is conntrack, which is asked as on
+// the slow path, and the way, which is looked for once a direction and kept in the shortcut.
+//
+// All that doesn't depend on conntrack's answer is looked at first, and nothing is written until
+// conntrack is asked. A packet that has to walk after that takes the answer along (Known::tracked):
+// conntrack must not see it twice. The raw table stands before conntrack, so where it has rules no
+// packet comes here.
+#include "ctrack/tcp_table.h"
+#include "dataplane/net/plain.h"
+#include "dataplane/pipeline/address_check.h"
+#include "dataplane/pipeline/lane.h"
+
+namespace postern::pipeline {
+namespace {
+
+using ctrack::Connection;
+using ctrack::Shortcut;
+using net::Direction;
+using net::Family;
+
+// A segment that neither begins a connection anew nor ends one at once, with a whole header.
+bool IsOrdinary(const net::TcpHeader& tcp, uint32_t l4_length) {
+  const uint8_t flags = tcp.flags;
+  if (!ctrack::TcpFlagsValid(flags) || (flags & net::kTcpRst) != 0) return false;
+  if ((flags & (net::kTcpSyn | net::kTcpAck)) == net::kTcpSyn) return false;
+  return tcp.HeaderLength() >= sizeof(net::TcpHeader) && tcp.HeaderLength() <= l4_length;
+}
+
+bool IsWhole(const net::UdpHeader& udp, uint32_t l4_length) {
+  const uint32_t said = udp.length.Host();
+  return said >= sizeof(net::UdpHeader) && said <= l4_length;
+}
+
+// The packet's headers as far as conntrack and the routes read them.
+template <Family kFamily>
+void ReadHeaders(const Frame& frame, net::PortId in_port, net::Packet* packet) {
+  constexpr uint32_t kLength =
+      kFamily == Family::kIpv4 ? sizeof(net::Ipv4Header) : sizeof(net::Ipv6Header);
+  uint8_t* l3 = frame.data + net::kPlainL3;
+  packet->data = frame.data;
+  packet->length = frame.length;
+  packet->in_port = in_port;
+  net::ParsedPacket& ip = packet->ip;
+  ip.family = kFamily;
+  ip.l3_offset = net::kPlainL3;
+  ip.l4_offset = net::kPlainL3 + kLength;
+  if constexpr (kFamily == Family::kIpv4) {
+    const auto* header = reinterpret_cast<const net::Ipv4Header*>(l3);
+    ip.protocol = header->protocol;
+    ip.l3_length = header->total_length.Host();
+    ip.source = net::IpAddress::FromWire(kFamily, header->source);
+    ip.destination = net::IpAddress::FromWire(kFamily, header->destination);
+  } else {
+    const auto* header = reinterpret_cast<const net::Ipv6Header*>(l3);
+    ip.protocol = header->next_header;
+    ip.l3_length = header->payload_length.Host() + kLength;
+    ip.source = net::IpAddress::FromWire(kFamily, header->source);
+    ip.destination = net::IpAddress::FromWire(kFamily, header->destination);
+  }
+  ip.l4_header = ip.l4_valid = true;
+  if (ip.protocol == net::kProtoTcp) {
+    ip.tcp_flags = reinterpret_cast<const net::TcpHeader*>(l3 + kLength)->flags;
+  }
+}
+
+}  // namespace
+
+bool Pipeline::Impl::RawPassesAll(Family family) const {
+  if (!rules().HasTable(family, net::Table::kRaw)) return true;
+  if (rules().HasRules(family, net::Table::kRaw, net::Hook::kPrerouting)) return false;
+  const rules::Chain* chain =
+      rules().model().family(family).table(net::Table::kRaw).Find("PREROUTING");
+  return chain == nullptr || chain->policy == net::Verdict::kAccept;
+}
+
+// Whether all of the shortcut but its path holds: it was learned or renewed with these routes.
+bool Pipeline::Impl::KnowsWay(const Shortcut& shortcut, net::PortId in_port) const {
+  const uint32_t age = epoch_ - static_cast<uint32_t>(shortcut.key);
+  constexpr uint64_t kInPort = uint64_t{0xff} << 48;
+  return shortcut.key != 0 && age <= epoch_ - renewable_from_ &&
+         ((shortcut.key ^ ShortcutKey(0, 0, in_port, 0)) & kInPort) == 0;
+}
+
+// What RouteInput and ForwardChecks ask of a packet whose destination is translated already. False:
+// it isn't simply forwarded, or its neighbour isn't known.
+bool Pipeline::Impl::FindWay(const net::Packet& packet, Direction direction, net::Time now,
+                             Connection* connection) {
+  const Family family = packet.ip.family;
+  const bool v4 = family == Family::kIpv4;
+  const bool local_source = routes().IsLocal(family, packet.ip.source);
+  if (CheckOnArrival(packet.ip) != net::DropReason::kNone ||
+      CheckOnRouting(packet, local_source) != net::DropReason::kNone ||
+      !(v4 ? snapshot_->forward_ipv4 : snapshot_->forward_ipv6)) {
+    return false;
+  }
+  const route::RouteResult route = routes().Lookup(family, packet.ip.destination, packet.in_port);
+  if (route.kind != route::RouteKind::kUnicast || !ReversePathOk(packet, route)) return false;
+  if (!v4 && route.port != packet.in_port &&
+      (net::IsLinkLocal(family, packet.ip.source) || packet.ip.source.IsZero())) {
+    return false;
+  }
+  // nf_nat_oif_changed
+  if (direction == Direction::kOriginal && connection->masquerade_port != net::kNoPort &&
+      connection->masquerade_port != route.port) {
+    return false;
+  }
+  const uint16_t hop = InternHop(route, family, now);
+  if (hop == NextHops::kNone) return false;
+  // No packet has such a status: nobody follows it.
+  connection->shortcut[static_cast<size_t>(direction)] = {ShortcutKey(epoch_, 0, packet.in_port, 0),
+                                                          rules::kNoPath, hop};
+  return true;
+}
+
+template <Family kFamily>
+Pipeline::Impl::Progress Pipeline::Impl::Advance(Lane* lane, const Frame& frame,
+                                                 ctrack::TableValue value,
+                                                 ctrack::TrackResult* tracked) {
+  constexpr uint32_t kTranslated = ctrack::kSrcNat | ctrack::kDstNat;
+  constexpr uint32_t kUnusual = ctrack::kFixedTimeout | ctrack::kHelper | ctrack::kSeqAdjust |
+                                ctrack::kDying | ctrack::kExpected |
+                                (kFamily == Family::kIpv6 ? kTranslated : 0U);
+  Connection* connection = value.connection();
+  if (connection == nullptr || !may_advance_[kFamily == Family::kIpv6 ? 1 : 0]) {
+    return Progress::kNone;
+  }
+  const Direction direction = value.direction();
+  if ((connection->status & kUnusual) != 0 || connection->expires <= lane->now) {
+    return Progress::kNone;
+  }
+  // Before there is an answer, nat may still have to see it, and rules tell by addresses.
+  if (direction == Direction::kOriginal && !connection->Has(ctrack::kSeenReply)) {
+    return Progress::kNone;
+  }
+  net::Packet packet;
+  ReadHeaders<kFamily>(frame, lane->in_port, &packet);
+  const net::ParsedPacket& ip = packet.ip;
+  const uint8_t* l4 = packet.L4();
+  const uint32_t l4_length = ip.L4Length();
+  const bool plain = ip.protocol == net::kProtoTcp
+                         ? IsOrdinary(*reinterpret_cast<const net::TcpHeader*>(l4), l4_length)
+                         : IsWhole(*reinterpret_cast<const net::UdpHeader*>(l4), l4_length);
+  if (!plain || !ChecksumOk<kFamily>(*lane, frame, ip.protocol, l4, l4_length)) {
+    return Progress::kNone;
+  }
+  Shortcut& shortcut = connection->shortcut[static_cast<size_t>(direction)];
+  if (!KnowsWay(shortcut, lane->in_port)) {
+    if constexpr (kFamily == Family::kIpv4) {
+      const uint32_t& to = connection->ends[static_cast<size_t>(Opposite(direction))].source;
+      packet.ip.destination = net::IpAddress::FromWire(kFamily, &to);
+    }
+    if (!FindWay(packet, direction, lane->now, connection)) return Progress::kNone;
+    lane->neighbors = neighbors_.generation();
+  }
+  NextHop& hop = next_hops_.At(shortcut.next_hop);
+  if (!HopOk(lane, &hop, ip.l3_length)) return Progress::kNone;
+
+  *tracked = tracker_.TrackKnown(packet, connection, direction, lane->now);
+  if (tracked->ct.connection == nullptr || tracker_.note().why != ctrack::InvalidWhy::kNone) {
+    return Progress::kTracked;
+  }
+  const uint64_t key = lane->key | uint64_t{connection->status} << 32;
+  if (shortcut.key != key && shortcut.key != (key | uint64_t{ip.tcp_flags} << 56)) {
+    const PathClasses::Path* known = classes_.Find(
+        PathClasses::Key(key >> 32, hop.out_port, kFamily, ip.protocol, direction), ip.tcp_flags);
+    if (known == nullptr) return Progress::kTracked;
+    if (!MayShorten(*connection, lane->now)) {
+      Pass<kFamily>(lane, frame, connection, direction, hop, known->path, ip.l3_length);
+      return Progress::kSent;
+    }
+    shortcut.path = known->path;
+    shortcut.key = known->flags_matter ? key | uint64_t{ip.tcp_flags} << 56 : key;
+  }
+  Pass<kFamily>(lane, frame, connection, direction, hop, shortcut.path, ip.l3_length);
+  return Progress::kSent;
+}
+
+template Pipeline::Impl::Progress Pipeline::Impl::Advance<Family::kIpv4>(Lane*, const Frame&,
+                                                                         ctrack::TableValue,
+                                                                         ctrack::TrackResult*);
+template Pipeline::Impl::Progress Pipeline::Impl::Advance<Family::kIpv6>(Lane*, const Frame&,
+                                                                         ctrack::TableValue,
+                                                                         ctrack::TrackResult*);
+
+}  // namespace postern::pipeline

@@ -1,4 +1,4 @@
-// The two halves of postern-bench.
+// The parts of postern-bench.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,11 @@ struct BenchOptions {
 
 std::vector<std::string> PipelineNames();
 std::vector<std::string> PathNames();
+std::vector<std::string> TurnNames();
 // The pipeline alone, on prepared packets: where its cycles go. Once a process.
 net::Status RunPipelines(const BenchOptions& options);
+// A worker's turns during something long (turns.h); `rounds` are repeats. Once a process.
+net::Status RunTurnScenarios(const BenchOptions& options);
 // Whole paths, each measurement in a process of its own, round by round.
 net::Status RunPaths(const BenchOptions& options);
 

@@ -58,14 +58,16 @@ const std::vector<Table>& Tables() {
        "established_mpps",
        with_bursts({{"SYN Mpps", "syn_mpps", 2}, {"passed", "syn_passed_mpps", 2}})},
       {"a worker away from its ports, µs of its CPU time",
-       {PathKind::kExpiry, PathKind::kDump, PathKind::kFlush, PathKind::kReload, PathKind::kNoDrop},
+       {PathKind::kExpiry, PathKind::kDump, PathKind::kFlush, PathKind::kQuiet, PathKind::kReload,
+        PathKind::kNoDrop},
        "away_max_us",
        {{"p99.9", "away_p99.9_us", 1},
         {"p99.99", "away_p99.99_us", 1},
         {"wall, max", "away_wall_max_us", 0},
         {"seconds", "seconds", 2},
         {"no-drop Mpps", "no_drop_mpps", 2},
-        {"lost", "lost", 0}}},
+        {"lost", "lost", 0},
+        {"in pauses", "lost_in_pauses", 0}}},
   };
   return tables;
 }

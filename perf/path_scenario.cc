@@ -25,6 +25,8 @@ const char* KindName(PathKind kind) {
       return "reload";
     case PathKind::kNoDrop:
       return "no-drop rate, reloads";
+    case PathKind::kQuiet:
+      return "none of these";
   }
   return "";
 }
@@ -107,7 +109,8 @@ std::vector<PathScenario> AllPaths() {
                  .transport = Transport::kTcp,
                  .nat = Nat::kMasquerade,
                  .flows = 16'000});
-  for (const PathKind kind : {PathKind::kExpiry, PathKind::kDump, PathKind::kFlush}) {
+  for (const PathKind kind :
+       {PathKind::kExpiry, PathKind::kDump, PathKind::kFlush, PathKind::kQuiet}) {
     all.push_back({.kind = kind, .nat = Nat::kMasquerade, .flows = 1'000'000});
   }
   for (const PathKind kind : {PathKind::kReload, PathKind::kNoDrop}) {

@@ -24,6 +24,7 @@ enum class PathKind : uint8_t {
   kFlush,        // conntrack -F under load; RFC 9693: connection tear-down
   kReload,       // reloads under load
   kNoDrop,       // RFC 2544 throughput, then 100 reloads at half of it
+  kQuiet,        // none of these: what the machine's own absences are
 };
 
 struct PathScenario {

@@ -1,5 +1,5 @@
-// postern-bench: how fast whole paths through the appliance are, or, with --pipeline, where the
-// pipeline's cycles go.
+// postern-bench: how fast whole paths through the appliance are; with --pipeline, where the
+// pipeline's cycles go; with --turns, how long a worker is away from its ports.
 #include <boost/program_options.hpp>
 #include <iostream>
 
@@ -12,7 +12,18 @@ namespace po = boost::program_options;
 
 struct Options : BenchOptions {
   bool pipeline = false;
+  bool turns = false;
 };
+
+std::vector<std::string> NamesFor(const Options& options) {
+  if (options.turns) return TurnNames();
+  return options.pipeline ? PipelineNames() : PathNames();
+}
+
+net::Status Run(const Options& options) {
+  if (options.turns) return RunTurnScenarios(options);
+  return options.pipeline ? RunPipelines(options) : RunPaths(options);
+}
 
 void Describe(po::options_description* text, Options* options) {
   auto add = text->add_options();
@@ -20,6 +31,8 @@ void Describe(po::options_description* text, Options* options) {
   add("list", "names of the scenarios");
   add("pipeline", po::bool_switch(&options->pipeline),
       "the pipeline alone, by stage, instead of whole paths");
+  add("turns", po::bool_switch(&options->turns),
+      "how long a worker is away from its ports, without what the machine adds");
   add("only", po::value(&options->only), "scenarios whose name contains this");
   add("most-flows", po::value(&options->most_flows),
       "leave out scenarios with more connections (1000000)");
@@ -40,11 +53,10 @@ bool ReadOptions(int argc, char** argv, Options* options) {
   po::notify(given);
   if (given.contains("help")) std::cout << text;
   if (given.contains("list")) {
-    for (const std::string& name : options->pipeline ? PipelineNames() : PathNames()) {
-      std::cout << name << '\n';
-    }
+    for (const std::string& name : NamesFor(*options)) std::cout << name << '\n';
   }
   if (options->rounds == 0) throw po::error("--rounds must be at least 1");
+  if (options->pipeline && options->turns) throw po::error("--pipeline or --turns, not both");
   if (!(options->seconds > 0)) throw po::error("--seconds must be more than 0");
   return !given.contains("help") && !given.contains("list");
 }
@@ -60,8 +72,7 @@ int main(int argc, char** argv) {
     std::cerr << "postern-bench: " << error.what() << '\n';
     return 2;
   }
-  const postern::net::Status status =
-      options.pipeline ? postern::perf::RunPipelines(options) : postern::perf::RunPaths(options);
+  const postern::net::Status status = postern::perf::Run(options);
   if (!status) std::cerr << "postern-bench: " << status.error() << '\n';
   return status.ok() ? 0 : 1;
 }

@@ -8,6 +8,7 @@
 
 #include "control/iptables/restore.h"
 #include "dataplane/dpdk/rte_fib_adapter.h"
+#include "nat/source_map.h"
 
 namespace postern::perf {
 namespace {
@@ -75,66 +76,107 @@ void Collector::FreeSent() {
   size_ = 0;
 }
 
-Router::Router(const Ground& ground)
-    : ground_(ground), owners_(0x6d5a, 1), icmp_limiter_(kSeed), io_(*ground.buffers) {}
+Router::Router(const Ground& ground, const Options& options)
+    : ground_(ground),
+      clock_(options.clock),
+      options_(options),
+      owners_(0x6d5a, 1),
+      icmp_limiter_(kSeed),
+      io_(*ground.buffers) {}
 
 net::Result<std::unique_ptr<Router>> Router::Create(const Ground& ground, const Options& options) {
-  std::unique_ptr<Router> router(new Router(ground));
-  if (net::Status status = router->MakeSnapshot(options); !status) {
+  std::unique_ptr<Router> router(new Router(ground, options));
+  if (net::Status status = router->Prepare(options.rules); !status) {
     return net::Error{status.error()};
   }
-  if (net::Status status = router->MakePipeline(options); !status) {
-    return net::Error{status.error()};
-  }
+  if (net::Status status = router->MakePipeline(); !status) return net::Error{status.error()};
+  router->Adopt();
   return router;
 }
 
-net::Status Router::MakeSnapshot(const Options& options) {
+net::Result<std::unique_ptr<pipeline::Snapshot>> Router::MakeSnapshot(const std::string& rules) {
   rules::Model model;
   std::vector<std::string> errors;
-  if (!control::iptables::ParseRestore(options.rules, "rules", {}, &model.ipv4, &errors) ||
+  if (!control::iptables::ParseRestore(rules, "rules", {}, &model.ipv4, &errors) ||
       !rules::Validate(model, &errors)) {
     return net::Error{errors.empty() ? "bad rules" : errors.front()};
   }
+  auto snapshot = std::make_unique<pipeline::Snapshot>();
+  if (snapshot_ != nullptr) snapshot->generation = snapshot_->generation + 1;
   rules::RuleSet::Options rule_options;
   rule_options.port_names = {"wan0", "lan0"};
-  snapshot_.rules = rules::RuleSet::Compile(model, rule_options, &shared_rules_, nullptr);
-  snapshot_.worker_rules.push_back(std::make_unique<rules::WorkerRules>(*snapshot_.rules));
-  snapshot_.routes = ground_.routes;
-  snapshot_.neighbors = Neighbors();
-  snapshot_.conntrack.max = options.connections;
-  snapshot_.fast_path = options.fast_path;
-  return {};
+  rule_options.generation = snapshot->generation;
+  snapshot->rules = rules::RuleSet::Compile(
+      model, rule_options, &shared_rules_, snapshot_ != nullptr ? snapshot_->rules.get() : nullptr);
+  snapshot->worker_rules.push_back(std::make_unique<rules::WorkerRules>(*snapshot->rules));
+  snapshot->routes = ground_.routes;
+  snapshot->neighbors = Neighbors();
+  snapshot->conntrack.max = options_.connections;
+  if (options_.udp_timeout != 0) {
+    snapshot->conntrack.udp_timeout = options_.udp_timeout;
+    snapshot->conntrack.udp_timeout_stream = options_.udp_timeout;
+  }
+  snapshot->fast_path = options_.fast_path;
+  return snapshot;
 }
 
-net::Status Router::MakePipeline(const Options& options) {
+net::Status Router::MakePipeline() {
   std::array<uint8_t, 16> key;
   net::Rng random(kSeed);
   for (uint8_t& byte : key) byte = static_cast<uint8_t>(random.Next() >> 56);
-  pool_ = std::make_unique<ctrack::ConnectionPool>(options.connections + kPoolSlack);
-  table_ = std::make_unique<ctrack::FlowTable>(2 * options.connections + kPoolSlack,
-                                               net::FlowHasher(key), *pool_);
+  const uint32_t connections = options_.connections + kPoolSlack;
+  const uint32_t tuples = 2 * options_.connections + kPoolSlack;
+  const auto reserve = [](size_t bytes) { return dpdk::ReserveLargePages(bytes, bytes); };
+  connection_memory_ = reserve(ctrack::ConnectionPool::BytesFor(connections));
+  table_memory_ = reserve(ctrack::FlowTable::BytesFor(tuples));
+  source_memory_ = reserve(nat::SourceMap::BytesFor(connections));
+  if (!connection_memory_ || !table_memory_ || !source_memory_) {
+    return net::Error{"no memory for the connections"};
+  }
+  pool_ = std::make_unique<ctrack::ConnectionPool>(connections, connection_memory_.get());
+  table_ = std::make_unique<ctrack::FlowTable>(tuples, net::FlowHasher(key), *pool_,
+                                               table_memory_.get());
   pipeline::Pipeline::Context context;
   context.owners = &owners_;
   context.table = table_.get();
   context.pool = pool_.get();
+  context.source_memory = source_memory_.get();
   context.shared = &shared_;
   context.icmp_limiter = &icmp_limiter_;
   context.io = &io_;
   context.seed = kSeed;
   pipeline_ = std::make_unique<pipeline::Pipeline>(context);
-  pipeline_->Adopt(&snapshot_);
   return {};
 }
 
-void Router::Load(std::span<const Frame> frames, net::PortId port, net::Packet* packets) {
-  std::array<rte_mbuf*, kBurst> mbufs;
-  rte_pktmbuf_alloc_bulk(ground_.buffers->mbufs(), mbufs.data(),
-                         static_cast<unsigned>(frames.size()));
+net::Status Router::Prepare(const std::string& rules) {
+  auto snapshot = MakeSnapshot(rules);
+  if (!snapshot) return net::Error{snapshot.error()};
+  next_snapshot_ = std::move(*snapshot);
+  return {};
+}
+
+uint64_t Router::Adopt() {
+  const uint64_t start = rte_rdtsc();
+  pipeline_->Adopt(next_snapshot_.get());
+  const uint64_t cycles = rte_rdtsc() - start;
+  snapshot_ = std::move(next_snapshot_);
+  return cycles;
+}
+
+void Router::Fill(std::span<const Frame> frames, rte_mbuf** mbufs) {
+  rte_pktmbuf_alloc_bulk(ground_.buffers->mbufs(), mbufs, static_cast<unsigned>(frames.size()));
   for (size_t i = 0; i < frames.size(); ++i) {
     std::memcpy(rte_pktmbuf_mtod(mbufs[i], void*), frames[i].bytes.data(), Frame::kHeaderBytes);
     mbufs[i]->data_len = frames[i].length;
     mbufs[i]->pkt_len = frames[i].length;
+  }
+}
+
+void Router::Load(std::span<const Frame> frames, net::PortId port, net::Packet* packets) {
+  std::array<rte_mbuf*, kBurst> mbufs;
+  Fill(frames, mbufs.data());
+  for (size_t i = 0; i < frames.size(); ++i) {
     io_.packet_pool().Adopt(mbufs[i], port, &packets[i]);
   }
 }
@@ -144,13 +186,15 @@ void Router::Unload(std::span<net::Packet> packets) {
 }
 
 BurstCycles Router::Receive(std::span<const Frame> frames, net::PortId port, Endpoints* answers) {
-  std::array<net::Packet, kBurst> packets;
+  std::array<rte_mbuf*, kBurst> mbufs;
+  std::array<pipeline::Frame, kBurst> received;
   BurstCycles cycles;
   const uint64_t start = rte_rdtsc();
-  const net::Time now = ground_.clock.At(start) + skipped_;
-  Load(frames, port, packets.data());
+  const net::Time now = At(start);
+  Fill(frames, mbufs.data());
+  for (size_t i = 0; i < frames.size(); ++i) received[i] = dpdk::PacketPool::ToFrame(mbufs[i]);
   const uint64_t loaded = rte_rdtsc();
-  pipeline_->Receive({packets.data(), frames.size()}, now);
+  pipeline_->Receive({received.data(), frames.size()}, port, now);
   const uint64_t finished = rte_rdtsc();
   cycles.sent = static_cast<uint32_t>(io_.sent().size());
   if (answers != nullptr) {
@@ -165,10 +209,10 @@ BurstCycles Router::Receive(std::span<const Frame> frames, net::PortId port, End
   return cycles;
 }
 
-uint64_t Router::Tick() {
+Router::Ticked Router::Tick() {
   const uint64_t start = rte_rdtsc();
-  pipeline_->Tick(ground_.clock.At(start) + skipped_);
-  return rte_rdtsc() - start;
+  const bool again = pipeline_->Tick(At(start));
+  return {rte_rdtsc() - start, again};
 }
 
 }  // namespace postern::perf

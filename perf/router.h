@@ -1,6 +1,6 @@
 // One worker's pipeline as the daemon makes it, without the daemon: the real connection table
-// (FlowTable), the real packet buffers (mbufs), the real FIB (rte_fib) and rules that were read from
-// iptables' text; two ports, which are the benchmark itself.
+// (FlowTable), the real packet buffers (mbufs), the real FIB (rte_fib) and rules that were read
+// from iptables' text; two ports, which are the benchmark itself.
 //
 // Life-cycle: StartEal first; then one Ground, then any number of Routers on it.
 // Threads: one, the EAL's main one.
@@ -10,6 +10,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -17,6 +18,7 @@
 #include "ctrack/pool.h"
 #include "ctrack/tracker.h"
 #include "dataplane/dpdk/clock.h"
+#include "dataplane/dpdk/large_pages.h"
 #include "dataplane/dpdk/packet_buffer.h"
 #include "dataplane/net/flow_hash.h"
 #include "dataplane/net/result.h"
@@ -73,38 +75,60 @@ class Router {
     std::string rules;         // iptables-save text
     uint32_t connections = 0;  // nf_conntrack_max
     bool fast_path = true;
+    // Instead of the ground's clock one that stands until SetClock().
+    std::optional<net::Time> clock;
+    uint32_t udp_timeout = 0;  // seconds, of every kind of UDP; 0: the defaults
   };
   static net::Result<std::unique_ptr<Router>> Create(const Ground& ground, const Options& options);
 
-  // Makes packets of at most kBurst frames and gives them to the pipeline. With `answers` the ends
-  // of the answer to each frame that was sent are stored there (room for kBurst).
+  // Gives the pipeline at most kBurst frames as a port does. With `answers` the ends of the answer
+  // to each frame that was sent are stored there (room for kBurst).
   BurstCycles Receive(std::span<const Frame> frames, net::PortId port,
                       Endpoints* answers = nullptr);
   // Fills packets[0..frames.size()) with buffers that hold the frames.
   void Load(std::span<const Frame> frames, net::PortId port, net::Packet* packets);
   void Unload(std::span<net::Packet> packets);
-  // Tick(), and the cycles that it took.
-  uint64_t Tick();
+  struct Ticked {
+    uint64_t cycles = 0;
+    bool again = false;  // after the next burst
+  };
+  Ticked Tick();
+  // Other rules in their place; call Adopt() then.
+  net::Status Prepare(const std::string& rules);
+  // What Prepare() has made is in force; the cycles that the worker takes for it.
+  uint64_t Adopt();
   // From now on the clock is that much ahead.
   void Skip(net::Time time) { skipped_ += time; }
+  void SetClock(net::Time now) { clock_ = now; }
 
-  net::Time Now() const { return ground_.clock.Now() + skipped_; }
+  net::Time Now() const { return At(rte_rdtsc()); }
   pipeline::Pipeline& pipeline() { return *pipeline_; }
   ctrack::Tracker& tracker() { return pipeline_->tracker(); }
 
  private:
-  explicit Router(const Ground& ground);
-  net::Status MakeSnapshot(const Options& options);
-  net::Status MakePipeline(const Options& options);
+  Router(const Ground& ground, const Options& options);
+  net::Time At(uint64_t cycles) const {
+    return clock_.value_or(ground_.clock.At(cycles)) + skipped_;
+  }
+  // The mbufs of frames.
+  void Fill(std::span<const Frame> frames, rte_mbuf** mbufs);
+  net::Result<std::unique_ptr<pipeline::Snapshot>> MakeSnapshot(const std::string& rules);
+  net::Status MakePipeline();
 
   const Ground& ground_;
+  std::optional<net::Time> clock_;
   net::Time skipped_ = 0;
-  pipeline::Snapshot snapshot_;
+  const Options options_;
+  std::unique_ptr<pipeline::Snapshot> snapshot_;
+  std::unique_ptr<pipeline::Snapshot> next_snapshot_;
   rules::SharedState shared_rules_;
   net::OwnerMap owners_;
   ctrack::SharedCount shared_;
   route::IcmpRateLimiter icmp_limiter_;
   Collector io_;
+  dpdk::LargePages connection_memory_;
+  dpdk::LargePages table_memory_;
+  dpdk::LargePages source_memory_;
   std::unique_ptr<ctrack::ConnectionPool> pool_;
   std::unique_ptr<ctrack::FlowTable> table_;
   std::unique_ptr<pipeline::Pipeline> pipeline_;

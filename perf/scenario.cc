@@ -54,9 +54,10 @@ std::string Scenario::Name() const {
 }
 
 net::Result<std::unique_ptr<Traffic>> Traffic::Create(const Ground& ground,
-                                                      const Scenario& scenario) {
+                                                      const Scenario& scenario,
+                                                      const Setting& setting) {
   std::unique_ptr<Traffic> traffic(new Traffic(scenario));
-  if (net::Status status = traffic->Open(ground); !status) {
+  if (net::Status status = traffic->Open(ground, setting); !status) {
     return net::Error{scenario.Name() + ": " + status.error()};
   }
   return traffic;
@@ -72,14 +73,15 @@ Frame Traffic::Opening(uint32_t index) const {
   return MakeTcp(ends, {net::kTcpSyn, kClientSequence, 0}, OuterPort(false));
 }
 
-net::Status Traffic::Open(const Ground& ground) {
+net::Status Traffic::Open(const Ground& ground, const Setting& setting) {
   forward_.resize(scenario_.flows);
   backward_.resize(scenario_.flows);
   bursts_.reserve(1U << 20);
   const std::vector<uint32_t> places = Shuffled(scenario_.flows);
   const uint64_t before = ResidentBytes();
-  auto router = Router::Create(ground, {EdgeRules(scenario_.rules, scenario_.nat),
-                                        scenario_.flows + scenario_.storm, scenario_.fast_path});
+  auto router = Router::Create(
+      ground, {EdgeRules(scenario_.rules, scenario_.nat), scenario_.flows + scenario_.storm,
+               scenario_.fast_path, setting.clock, setting.udp_timeout});
   if (!router) return net::Error{router.error()};
   router_ = std::move(*router);
   for (uint32_t first = 0; first < scenario_.flows; first += kBurst) {
@@ -153,20 +155,31 @@ void Traffic::Add(const BurstCycles& burst, size_t size, Round* round) {
 void Traffic::TickIfDue(Round* round) {
   const net::Time now = router_->Now();
   if (now < next_tick_) return;
-  next_tick_ = now + pipeline::kTickInterval;
-  const uint64_t cycles = router_->Tick();
-  longest_tick_ = std::max(longest_tick_, cycles);
-  round->pipeline += static_cast<double>(cycles);
+  const Router::Ticked tick = router_->Tick();
+  next_tick_ = tick.again ? now : now + pipeline::kTickInterval;
+  longest_tick_ = std::max(longest_tick_, tick.cycles);
+  round->pipeline += static_cast<double>(tick.cycles);
+}
+
+void Traffic::MeetNext(size_t flows, Round* round) {
+  const size_t size = std::min(kBurst, flows - cursor_);
+  Add(router_->Receive({forward_.data() + cursor_, size}, OuterPort(false)), size, round);
+  Add(router_->Receive({backward_.data() + cursor_, size}, OuterPort(true)), size, round);
+  cursor_ = cursor_ + size == flows ? 0 : cursor_ + size;
+  TickIfDue(round);
+}
+
+uint64_t Traffic::Turn(size_t flows) {
+  if (cursor_ >= flows) cursor_ = 0;
+  Round round;
+  MeetNext(flows, &round);
+  return static_cast<uint64_t>(round.pipeline + round.io);
 }
 
 Round Traffic::Established(uint64_t packets) {
   Round round;
   while (round.packets < packets) {
-    const size_t size = std::min(kBurst, forward_.size() - cursor_);
-    Add(router_->Receive({forward_.data() + cursor_, size}, OuterPort(false)), size, &round);
-    Add(router_->Receive({backward_.data() + cursor_, size}, OuterPort(true)), size, &round);
-    cursor_ = cursor_ + size == forward_.size() ? 0 : cursor_ + size;
-    TickIfDue(&round);
+    MeetNext(forward_.size(), &round);
   }
   round.pipeline /= static_cast<double>(round.packets);
   round.io /= static_cast<double>(round.packets);
@@ -227,7 +240,7 @@ Expiry Traffic::Expire() {
   expiry.connections = static_cast<uint32_t>(router_->tracker().size());
   router_->Skip(kBeyondTimeouts);
   while (router_->tracker().size() != 0) {
-    const uint64_t cycles = router_->Tick();
+    const uint64_t cycles = router_->Tick().cycles;
     expiry.cycles += cycles;
     expiry.longest = std::max(expiry.longest, cycles);
   }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,13 +54,27 @@ struct Expiry {
 
 class Traffic {
  public:
+  // How the router differs from the usual one (Router::Options).
+  struct Setting {
+    std::optional<net::Time> clock;
+    uint32_t udp_timeout;
+  };
   // Makes the router and opens the connections. Fails where a packet of that is lost.
   static net::Result<std::unique_ptr<Traffic>> Create(const Ground& ground,
-                                                      const Scenario& scenario);
+                                                      const Scenario& scenario) {
+    return Create(ground, scenario, {std::nullopt, 0});
+  }
+  static net::Result<std::unique_ptr<Traffic>> Create(const Ground& ground,
+                                                      const Scenario& scenario,
+                                                      const Setting& setting);
 
   const Scenario& scenario() const { return scenario_; }
   // At least `packets` packets of known connections; also ticks once a millisecond.
   Round Established(uint64_t packets);
+  // What a worker does between two polls: a burst from each port, of the first `flows` connections
+  // one after the other, and Tick() if it is due. The cycles of all that.
+  uint64_t Turn(size_t flows);
+  Router& router() { return *router_; }
   StageCycles Stages(uint64_t packets);
   // The scenario's `storm` new connections, one packet each. Once.
   Round Storm();
@@ -75,11 +90,12 @@ class Traffic {
 
  private:
   explicit Traffic(const Scenario& scenario) : scenario_(scenario) {}
-  net::Status Open(const Ground& ground);
+  net::Status Open(const Ground& ground, const Setting& setting);
   net::Status OpenBurst(uint32_t first, uint32_t count, const std::vector<uint32_t>& places);
   net::Status Exchange(const std::vector<Frame>& frames, net::PortId port, Endpoints* answers);
   Frame Opening(uint32_t index) const;
   net::PortId OuterPort(bool reply) const;
+  void MeetNext(size_t flows, Round* round);
   void Add(const BurstCycles& burst, size_t size, Round* round);
   void TickIfDue(Round* round);
 

@@ -70,6 +70,21 @@ def check_pipeline(results, build, folder):
                   scenarios)
 
 
+def check_turns(results, build, folder):
+    out = folder / "turns.json"
+    run(results, "--turns", [build / "perf" / "postern-bench", "--turns", "--rounds", "2",
+                             "--most-flows", "2000", "--json", out])
+    turns = {each["name"].split(",")[0]: each for each in json.loads(out.read_text())["turns"]}
+    results.check("--turns: measured", set(turns) == {"traffic alone", "mass expiry", "dump",
+                                                      "flush", "reload"}, turns)
+    for name, left in [("mass expiry", 1000), ("dump", 2000), ("reload", 2000)]:
+        results.check(f"--turns: {name}: so many are left", turns[name]["connections_after"] == left,
+                      turns[name])
+    for name, each in turns.items():
+        results.check(f"--turns: {name}: own is no more than met",
+                      0 < each["own_p50_us"] <= each["own_max_us"] <= each["met_max_us"], each)
+
+
 def main():
     if os.geteuid() != 0:
         print("needs root")
@@ -79,6 +94,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="postern-bench-test-") as folder:
         check_paths(results, build, pathlib.Path(folder))
         check_pipeline(results, build, pathlib.Path(folder))
+        check_turns(results, build, pathlib.Path(folder))
     print(f"{results.passed} passed, {results.failed} failed")
     return 1 if results.failed else 0
 

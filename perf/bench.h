@@ -1,6 +1,7 @@
 // The parts of postern-bench.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,10 +21,17 @@ struct BenchOptions {
   std::string json;  // a file, or ""
 };
 
+// Whether --only means the scenario: it has that name, or nobody has and it contains the text.
+inline bool IsChosen(const std::string& name, const std::string& only,
+                     const std::vector<std::string>& all) {
+  const bool exact = std::find(all.begin(), all.end(), only) != all.end();
+  return exact ? name == only : name.find(only) != std::string::npos;
+}
+
 std::vector<std::string> PipelineNames();
 std::vector<std::string> PathNames();
 std::vector<std::string> TurnNames();
-// The pipeline alone, on prepared packets: where its cycles go. Once a process.
+// The pipeline alone, on prepared packets. Once a process.
 net::Status RunPipelines(const BenchOptions& options);
 // A worker's turns during something long (turns.h); `rounds` are repeats. Once a process.
 net::Status RunTurnScenarios(const BenchOptions& options);

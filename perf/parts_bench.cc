@@ -1,5 +1,5 @@
 // The steps of a packet's life one by one, warm and in bursts of 32, with Google Benchmark. How the
-// steps behave when memory isn't warm is told by postern-bench's stages.
+// steps behave when memory isn't warm is told by perf/stages.
 #include <benchmark/benchmark.h>
 
 #include <array>

@@ -13,9 +13,10 @@ namespace postern::perf {
 namespace {
 
 std::vector<PathScenario> Chosen(const BenchOptions& options) {
+  const std::vector<std::string> all = PathNames();
   std::vector<PathScenario> chosen;
   for (const PathScenario& scenario : AllPaths()) {
-    if (scenario.Name().find(options.only) == std::string::npos) continue;
+    if (!IsChosen(scenario.Name(), options.only, all)) continue;
     if (scenario.flows <= options.most_flows) chosen.push_back(scenario);
   }
   return chosen;

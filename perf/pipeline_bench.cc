@@ -33,9 +33,10 @@ constexpr Scenario kScenarios[] = {
 };
 
 std::vector<Scenario> Chosen(const BenchOptions& options) {
+  const std::vector<std::string> all = PipelineNames();
   std::vector<Scenario> chosen;
   for (const Scenario& scenario : kScenarios) {
-    if (scenario.Name().find(options.only) == std::string::npos) continue;
+    if (!IsChosen(scenario.Name(), options.only, all)) continue;
     if (scenario.flows + scenario.storm <= options.most_flows) chosen.push_back(scenario);
   }
   return chosen;
@@ -91,7 +92,6 @@ net::Status RunEstablished(const Ground& ground, const BenchOptions& options,
     }
   }
   for (auto& [m, traffic] : running) {
-    m->stages = traffic->Stages(options.packets);
     m->bytes_a_connection = traffic->bytes_a_connection();
     m->longest_tick = traffic->longest_tick();
     m->lost = traffic->lost();
@@ -114,7 +114,7 @@ net::Status RunPipelines(const BenchOptions& options) {
   auto ground = Ground::Create();
   if (!ground) return net::Error{ground.error()};
   std::vector<Measurement> measurements;
-  for (const Scenario& scenario : scenarios) measurements.push_back({scenario, {}, {}, {}});
+  for (const Scenario& scenario : scenarios) measurements.push_back({scenario, {}, {}});
   net::Status status = RunEstablished(**ground, options, &measurements);
   if (!status) return status;
   for (Measurement& m : measurements) {

@@ -1,5 +1,5 @@
-// postern-bench: how fast whole paths through the appliance are; with --pipeline, where the
-// pipeline's cycles go; with --turns, how long a worker is away from its ports.
+// postern-bench: how fast whole paths through the appliance are; with --pipeline, the
+// pipeline alone; with --turns, how long a worker is away from its ports.
 #include <boost/program_options.hpp>
 #include <iostream>
 
@@ -30,10 +30,11 @@ void Describe(po::options_description* text, Options* options) {
   add("help", "this text");
   add("list", "names of the scenarios");
   add("pipeline", po::bool_switch(&options->pipeline),
-      "the pipeline alone, by stage, instead of whole paths");
+      "the pipeline alone, instead of whole paths");
   add("turns", po::bool_switch(&options->turns),
       "how long a worker is away from its ports, without what the machine adds");
-  add("only", po::value(&options->only), "scenarios whose name contains this");
+  add("only", po::value(&options->only),
+      "the scenario of this name, or those whose name contains this");
   add("most-flows", po::value(&options->most_flows),
       "leave out scenarios with more connections (1000000)");
   add("rounds", po::value(&options->rounds), "rounds of each scenario, interleaved (5)");

@@ -36,31 +36,24 @@ struct Summary {
 
 constexpr double kMicroseconds = 1e6;
 
-double RestOf(const Measurement& m, const Summary& s) {
-  return s.MedianBurst() - m.stages.parse - m.stages.hash - m.stages.lookup - m.stages.track;
-}
-
 void PrintEstablished(std::ostream& out, const std::vector<Measurement>& measurements,
                       double hertz) {
-  fmt::print(
-      out,
-      "{:<42} {:>6} {:>11} {:>6} {:>6} | {:>5} {:>4} {:>6} {:>5} {:>5} | {:>4} | {:>6} | {:>6} "
-      "{:>6} {:>6} {:>7}\n",
-      "established", "Mpps", "range", "mean", "median", "parse", "hash", "lookup", "track", "rest",
-      "i/o", "B/conn", "p50 µs", "p99", "p99.9", "max");
+  fmt::print(out,
+             "{:<42} {:>6} {:>11} {:>6} {:>6} | {:>4} | {:>6} | {:>6} "
+             "{:>6} {:>6} {:>7}\n",
+             "established", "Mpps", "range", "mean", "median", "i/o", "B/conn", "p50 µs", "p99",
+             "p99.9", "max");
   for (const Measurement& m : measurements) {
     if (m.scenario.storm != 0) continue;
     const Summary s(m);
     const double us = kMicroseconds / hertz;
-    fmt::print(
-        out,
-        "{:<42} {:>6.2f} {:>5.2f}-{:<5.2f} {:>6.0f} {:>6.0f} | {:>5.0f} {:>4.0f} {:>6.0f} {:>5.0f} "
-        "{:>5.0f} | {:>4.0f} | {:>6.0f} | {:>6.1f} {:>6.1f} {:>6.1f} {:>7.1f}{}\n",
-        m.scenario.Name(), hertz / s.median.pipeline / 1e6, hertz / s.worst / 1e6,
-        hertz / s.best / 1e6, s.median.pipeline, s.MedianBurst(), m.stages.parse, m.stages.hash,
-        m.stages.lookup, m.stages.track, RestOf(m, s), s.median.io, m.bytes_a_connection,
-        s.Burst(0.5) * us, s.Burst(0.99) * us, s.Burst(0.999) * us, s.Burst(1) * us,
-        m.lost == 0 ? "" : fmt::format(" LOST {}", m.lost));
+    fmt::print(out,
+               "{:<42} {:>6.2f} {:>5.2f}-{:<5.2f} {:>6.0f} {:>6.0f} | {:>4.0f} | {:>6.0f} | "
+               "{:>6.1f} {:>6.1f} {:>6.1f} {:>7.1f}{}\n",
+               m.scenario.Name(), hertz / s.median.pipeline / 1e6, hertz / s.worst / 1e6,
+               hertz / s.best / 1e6, s.median.pipeline, s.MedianBurst(), s.median.io,
+               m.bytes_a_connection, s.Burst(0.5) * us, s.Burst(0.99) * us, s.Burst(0.999) * us,
+               s.Burst(1) * us, m.lost == 0 ? "" : fmt::format(" LOST {}", m.lost));
   }
 }
 
@@ -119,12 +112,6 @@ std::string ToJson(const std::vector<Measurement>& measurements, double hertz) {
         {"cycles_per_packet", s.median.pipeline},
         {"median_burst_cycles_per_packet", s.MedianBurst()},
         {"rounds", rounds},
-        {"stages",
-         {{"parse", m.stages.parse},
-          {"hash", m.stages.hash},
-          {"lookup", m.stages.lookup},
-          {"track", m.stages.track},
-          {"rest", RestOf(m, s)}}},
         {"bytes_per_connection", m.bytes_a_connection},
         {"burst_us",
          {{"p50", s.Burst(0.5) * us},

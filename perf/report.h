@@ -13,7 +13,6 @@ namespace postern::perf {
 struct Measurement {
   Scenario scenario;
   std::vector<Round> rounds;
-  StageCycles stages;            // zero for a storm
   std::vector<uint32_t> bursts;  // cycles of every burst in the pipeline
   uint64_t longest_tick = 0;
   double bytes_a_connection = 0;

@@ -173,18 +173,6 @@ void Router::Fill(std::span<const Frame> frames, rte_mbuf** mbufs) {
   }
 }
 
-void Router::Load(std::span<const Frame> frames, net::PortId port, net::Packet* packets) {
-  std::array<rte_mbuf*, kBurst> mbufs;
-  Fill(frames, mbufs.data());
-  for (size_t i = 0; i < frames.size(); ++i) {
-    io_.packet_pool().Adopt(mbufs[i], port, &packets[i]);
-  }
-}
-
-void Router::Unload(std::span<net::Packet> packets) {
-  for (net::Packet& packet : packets) io_.packet_pool().Free(&packet);
-}
-
 BurstCycles Router::Receive(std::span<const Frame> frames, net::PortId port, Endpoints* answers) {
   std::array<rte_mbuf*, kBurst> mbufs;
   std::array<pipeline::Frame, kBurst> received;

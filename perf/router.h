@@ -85,9 +85,6 @@ class Router {
   // to each frame that was sent are stored there (room for kBurst).
   BurstCycles Receive(std::span<const Frame> frames, net::PortId port,
                       Endpoints* answers = nullptr);
-  // Fills packets[0..frames.size()) with buffers that hold the frames.
-  void Load(std::span<const Frame> frames, net::PortId port, net::Packet* packets);
-  void Unload(std::span<net::Packet> packets);
   struct Ticked {
     uint64_t cycles = 0;
     bool again = false;  // after the next burst

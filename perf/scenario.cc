@@ -8,7 +8,6 @@
 #include <fstream>
 #include <numeric>
 
-#include "dataplane/net/parse.h"
 #include "dataplane/net/random.h"
 
 namespace postern::perf {
@@ -24,12 +23,6 @@ uint64_t ResidentBytes() {
   uint64_t resident = 0;
   file >> size >> resident;
   return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
-double MedianPerPacket(std::vector<uint64_t>* bursts) {
-  const auto middle = bursts->begin() + static_cast<std::ptrdiff_t>(bursts->size() / 2);
-  std::nth_element(bursts->begin(), middle, bursts->end());
-  return static_cast<double>(*middle) / kBurst;
 }
 
 std::vector<uint32_t> Shuffled(uint32_t count) {
@@ -184,41 +177,6 @@ Round Traffic::Established(uint64_t packets) {
   round.pipeline /= static_cast<double>(round.packets);
   round.io /= static_cast<double>(round.packets);
   return round;
-}
-
-StageCycles Traffic::Stages(uint64_t packets) {
-  std::array<std::vector<uint64_t>, 4> stages;  // of each burst
-  uint64_t done = 0;
-  std::array<net::Packet, kBurst> burst;
-  std::array<net::Tuple, kBurst> tuples;
-  std::array<uint32_t, kBurst> hashes;
-  std::array<ctrack::TableValue, kBurst> values;
-  const ctrack::ConnectionTable& table = router_->tracker().table();
-  for (bool reply = false; done < packets; reply = !reply) {
-    const size_t size = std::min(kBurst, forward_.size() - cursor_);
-    const std::vector<Frame>& frames = reply ? backward_ : forward_;
-    router_->Load({frames.data() + cursor_, size}, OuterPort(reply), burst.data());
-    const net::Time now = router_->Now();
-    const uint64_t start = rte_rdtsc();
-    for (size_t i = 0; i < size; ++i) net::Parse(&burst[i]);
-    const uint64_t parsed = rte_rdtsc();
-    for (size_t i = 0; i < size; ++i) tuples[i] = *net::TupleOf(burst[i].ip);
-    table.HashBurst({tuples.data(), size}, {hashes.data(), size});
-    const uint64_t hashed = rte_rdtsc();
-    table.LookupBurst({tuples.data(), size}, {hashes.data(), size}, {values.data(), size});
-    const uint64_t found = rte_rdtsc();
-    for (size_t i = 0; i < size; ++i) {
-      router_->tracker().Track(burst[i], net::Hook::kPrerouting, now, true, values[i]);
-    }
-    const uint64_t tracked = rte_rdtsc();
-    router_->Unload({burst.data(), size});
-    const std::array<uint64_t, 5> times = {start, parsed, hashed, found, tracked};
-    for (size_t i = 0; i < stages.size(); ++i) stages[i].push_back(times[i + 1] - times[i]);
-    done += size;
-    if (reply) cursor_ = cursor_ + size == forward_.size() ? 0 : cursor_ + size;
-  }
-  return {MedianPerPacket(&stages[0]), MedianPerPacket(&stages[1]), MedianPerPacket(&stages[2]),
-          MedianPerPacket(&stages[3])};
 }
 
 Round Traffic::Storm() {

@@ -37,15 +37,6 @@ struct Round {
   double io = 0;
 };
 
-// Cycles a packet of the median burst, when the steps are done one after the other for a whole
-// burst.
-struct StageCycles {
-  double parse = 0;
-  double hash = 0;
-  double lookup = 0;
-  double track = 0;
-};
-
 struct Expiry {
   uint32_t connections = 0;
   uint64_t cycles = 0;   // all ticks
@@ -75,7 +66,6 @@ class Traffic {
   // one after the other, and Tick() if it is due. The cycles of all that.
   uint64_t Turn(size_t flows);
   Router& router() { return *router_; }
-  StageCycles Stages(uint64_t packets);
   // The scenario's `storm` new connections, one packet each. Once.
   Round Storm();
   // The clock jumps over every timeout, then ticks until the table is empty.

@@ -69,9 +69,10 @@ net::Status RunTurnScenarios(const BenchOptions& options) {
   nlohmann::ordered_json scenarios = nlohmann::ordered_json::array();
   fmt::print("{:<48} {:>8} {:>7} {:>7} {:>7} {:>7} | {:>7} {:>8}\n", "a turn, µs: posternd's own",
              "turns", "p50", "p99", "p99.9", "max", "p99.9", "max, met");
+  const std::vector<std::string> all = TurnNames();
   for (TurnScenario scenario : kScenarios) {
     scenario.traffic.flows = std::min(scenario.traffic.flows, options.most_flows);
-    if (scenario.Name().find(options.only) == std::string::npos) continue;
+    if (!IsChosen(scenario.Name(), options.only, all)) continue;
     const auto times = RunTurns(**ground, scenario, options.rounds, options.main_cpu);
     if (!times) return net::Error{times.error()};
     nlohmann::ordered_json figures = Figures(*times);

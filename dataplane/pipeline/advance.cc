@@ -10,7 +10,6 @@
 // conntrack must not see it twice. The raw table stands before conntrack, so where it has rules no
 // packet comes here.
 #include "ctrack/tcp_table.h"
-#include "dataplane/net/plain.h"
 #include "dataplane/pipeline/address_check.h"
 #include "dataplane/pipeline/lane.h"
 

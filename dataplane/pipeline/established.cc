@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "ctrack/tcp_established.h"
-#include "dataplane/net/plain.h"
 #include "dataplane/pipeline/lane.h"
 
 namespace postern::pipeline {

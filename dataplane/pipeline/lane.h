@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "dataplane/net/plain.h"
 #include "dataplane/pipeline/established.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 

@@ -1,11 +1,8 @@
 #include "control/iptables/command_line.h"
 
-#include <limits>
-
-#include "control/iptables/base_options.h"
+#include "control/iptables/command_parser.h"
 #include "control/iptables/help.h"
 #include "control/iptables/ip_options.h"
-#include "control/iptables/rule_builder.h"
 #include "control/iptables/values.h"
 
 namespace postern::control::iptables {
@@ -17,150 +14,7 @@ namespace {
   throw Problem{Exit::kParameter, std::move(sentence), Form::kBare};
 }
 
-class Parser {
- public:
-  Parser(const CommandContext& context, std::vector<std::string> words)
-      : context_(context),
-        scanner_(std::move(words), kBaseLetters, BaseOptions()),
-        builder_(context.family, &scanner_) {
-    command_.table = context.table;
-  }
-
-  ParsedCommand Parse();
-  const std::string& warnings() const { return command_.warnings; }
-
- private:
-  bool ParseVerb(int option);
-  bool ParseRuleOption(int option);
-  bool ParseOtherOption(int option);
-  bool ParseWait(int option);
-  bool ParseWord();  // false: it was `!`
-
-  void AddVerb(uint32_t verb, uint32_t together = 0);
-  void OptionalChain();
-  int RuleNumber(const std::string& text) const;
-  void OptionalNumber();
-  void SetOption(char option);
-  void ParseProtocolOption();
-  void ParseCounters();
-
-  void CheckEnd();
-  void ParseAddresses();
-  void CheckChain() const;
-  void MakeRules();
-
-  const std::string& Argument() const { return *scanner_.argument(); }
-  bool Has(char option) const { return options_.find(option) != std::string::npos; }
-
-  const CommandContext& context_;
-  OptionScanner scanner_;
-  RuleBuilder builder_;
-  ParsedCommand command_;
-  rules::IpMatch ip_;
-  rules::Counters counters_;
-  std::string options_;  // letters of the options that were given
-  bool invert_ = false;
-  bool skip_line_ = false;
-  bool table_given_ = false;
-  bool wait_given_ = false;
-  bool wait_interval_given_ = false;
-  std::string source_, destination_;
-  std::vector<rules::AddressMatch> sources_, destinations_;
-};
-
-void Parser::AddVerb(uint32_t verb, uint32_t together) {
-  if (invert_) Fail("unexpected '!' flag");
-  if (const uint32_t others = command_.verbs & ~together; others != 0) {
-    Fail("Cannot use -{} with -{}", VerbLetter(verb), VerbLetter(others));
-  }
-  command_.verbs |= verb;
-}
-
-void Parser::OptionalChain() {
-  if (scanner_.argument() != nullptr) {
-    command_.chain = Argument();
-  } else if (scanner_.HasFreeWord()) {
-    command_.chain = scanner_.TakeWord();
-  }
-}
-
-int Parser::RuleNumber(const std::string& text) const {
-  const auto number = ParseNumber(text, 1, std::numeric_limits<int>::max());
-  if (!number) Fail("Invalid rule number `{}'", text);
-  return static_cast<int>(*number);
-}
-
-void Parser::OptionalNumber() {
-  if (scanner_.HasFreeWord()) command_.number = RuleNumber(scanner_.TakeWord());
-}
-
-bool Parser::ParseVerb(int option) {
-  switch (option) {
-    case 'A':
-      AddVerb(kAppend);
-      break;
-    case 'C':
-      AddVerb(kCheck);
-      break;
-    case 'D':
-      AddVerb(kDelete);
-      command_.chain = Argument();
-      OptionalNumber();
-      if (command_.number != 0) command_.verbs = kDeleteNumber;
-      return true;
-    case 'R':
-      AddVerb(kReplace);
-      command_.chain = Argument();
-      if (!scanner_.HasFreeWord()) Fail("-R requires a rule number");
-      OptionalNumber();
-      return true;
-    case 'I':
-      AddVerb(kInsert);
-      command_.chain = Argument();
-      command_.number = 1;
-      OptionalNumber();
-      return true;
-    case 'L':
-    case 'S':
-      AddVerb(option == 'L' ? kList : kListRules, kZero | kZeroNumber);
-      OptionalChain();
-      OptionalNumber();
-      return true;
-    case 'F':
-    case 'X':
-      AddVerb(option == 'F' ? kFlush : kDeleteChain);
-      OptionalChain();
-      return true;
-    case 'Z':
-      AddVerb(kZero, kList | kListRules);
-      OptionalChain();
-      if (scanner_.HasFreeWord()) {
-        OptionalNumber();
-        command_.verbs = kZeroNumber;
-      }
-      return true;
-    case 'N':
-      CheckChainName(Argument(), context_.family);
-      AddVerb(kNewChain);
-      break;
-    case 'E':
-      AddVerb(kRenameChain);
-      command_.chain = Argument();
-      if (!scanner_.HasFreeWord()) Fail("-E requires old-chain-name and new-chain-name");
-      command_.new_name = scanner_.TakeWord();
-      return true;
-    case 'P':
-      AddVerb(kSetPolicy);
-      command_.chain = Argument();
-      if (!scanner_.HasFreeWord()) Fail("-P requires a chain and a policy");
-      command_.policy = scanner_.TakeWord();
-      return true;
-    default:
-      return false;
-  }
-  command_.chain = Argument();
-  return true;
-}
+}  // namespace
 
 void Parser::SetOption(char option) {
   if (Has(option)) Fail("multiple -{} flags not allowed", option);
@@ -402,8 +256,6 @@ void Parser::MakeRules() {
     }
   }
 }
-
-}  // namespace
 
 ParsedCommand ParseCommandLine(const CommandContext& context, std::vector<std::string> words) {
   Parser parser(context, std::move(words));

@@ -1,13 +1,11 @@
 #include "control/conntrack_printer.h"
 
 #include <arpa/inet.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <ctime>
-#include <iterator>
-#include <utility>
 
+#include "control/conntrack_text.h"
 #include "ctrack/extension.h"
 #include "dataplane/net/wire.h"
 
@@ -18,13 +16,6 @@ using ctrack::Connection;
 using net::Direction;
 using net::Family;
 using net::Tuple;
-
-constexpr int64_t kNanoseconds = 1'000'000'000;
-
-template <typename... Args>
-void Put(std::string* to, fmt::format_string<Args...> format, Args&&... args) {
-  fmt::format_to(std::back_inserter(*to), format, std::forward<Args>(args)...);
-}
 
 bool IsIcmp(uint8_t protocol) {
   return protocol == net::kProtoIcmp || protocol == net::kProtoIcmpv6;
@@ -49,7 +40,7 @@ void PutTuple(const ConnectionCopy& copy, Direction direction, bool counters, st
 
 // "[start=Sat Nov 21 09:03:32 2026] ", in the daemon's time zone.
 void PutTime(const char* name, int64_t nanoseconds, std::string* to) {
-  const auto seconds = static_cast<std::time_t>(nanoseconds / kNanoseconds);
+  const auto seconds = static_cast<std::time_t>(nanoseconds / kNanosecondsASecond);
   std::tm local{};
   std::array<char, 32> text{};
   if (localtime_r(&seconds, &local) == nullptr) return;
@@ -92,7 +83,8 @@ void AppendPlain(const ConnectionCopy& copy, const ConntrackFormat& format,
   if (original.zone != 0) Put(to, "zone={} ", original.zone);
   if (parts.start) {
     Put(to, "delta-time={} ",
-        parts.stop_nanoseconds / kNanoseconds - parts.start_nanoseconds / kNanoseconds);
+        parts.stop_nanoseconds / kNanosecondsASecond -
+            parts.start_nanoseconds / kNanosecondsASecond);
     if (format.ktimestamp) PutTime("start", parts.start_nanoseconds, to);
     if (format.ktimestamp && parts.stop) PutTime("stop", parts.stop_nanoseconds, to);
   }

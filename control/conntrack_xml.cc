@@ -1,11 +1,9 @@
 // -o xml.
-#include <fmt/format.h>
 
 #include <ctime>
-#include <iterator>
-#include <utility>
 
 #include "control/conntrack_printer.h"
+#include "control/conntrack_text.h"
 #include "dataplane/net/wire.h"
 
 namespace postern::control {
@@ -15,13 +13,6 @@ using ctrack::Connection;
 using net::Direction;
 using net::Family;
 using net::Tuple;
-
-constexpr int64_t kNanoseconds = 1'000'000'000;
-
-template <typename... Args>
-void Put(std::string* to, fmt::format_string<Args...> format, Args&&... args) {
-  fmt::format_to(std::back_inserter(*to), format, std::forward<Args>(args)...);
-}
 
 void PutTuple(const ConnectionCopy& copy, Direction direction, bool counters, std::string* to) {
   const Tuple& t = copy.connection.tuple(direction);
@@ -54,13 +45,14 @@ void PutTimes(const ConntrackParts& parts, bool whole, std::string* to) {
   }
   // Of a living connection the difference of the seconds, of a dead one the seconds of its life.
   const int64_t seconds =
-      parts.stop ? (parts.stop_nanoseconds - parts.start_nanoseconds) / kNanoseconds
-                 : parts.stop_nanoseconds / kNanoseconds - parts.start_nanoseconds / kNanoseconds;
+      parts.stop ? (parts.stop_nanoseconds - parts.start_nanoseconds) / kNanosecondsASecond
+                 : parts.stop_nanoseconds / kNanosecondsASecond -
+                       parts.start_nanoseconds / kNanosecondsASecond;
   Put(to, "<deltatime>{}</deltatime>", seconds);
 }
 
 void PutWhen(int64_t nanoseconds, std::string* to) {
-  const auto seconds = static_cast<std::time_t>(nanoseconds / kNanoseconds);
+  const auto seconds = static_cast<std::time_t>(nanoseconds / kNanosecondsASecond);
   std::tm local{};
   if (localtime_r(&seconds, &local) == nullptr) return;
   Put(to,

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <chrono>
 #include <limits>
 #include <utility>
 
@@ -312,26 +311,6 @@ void AddControl(const MetricsReport& report, Families* f) {
   f->Sample({}, report.log_lines_lost);
 }
 
-std::string CommentOf(const rules::Rule& rule) {
-  for (const rules::Match& match : rule.matches) {
-    if (const auto* comment = std::get_if<rules::CommentMatch>(&match)) return comment->comment;
-  }
-  return "";
-}
-
-// Everything but its counters.
-RuleMetric Describe(const rules::RuleSet& set, const rules::RulePlace& place) {
-  const rules::Chain& chain =
-      set.model().family(place.family).table(place.table).chains[place.chain];
-  RuleMetric metric;
-  metric.family = place.family == net::Family::kIpv4 ? "ipv4" : "ipv6";
-  metric.table = net::ToString(place.table);
-  metric.chain = chain.name;
-  metric.rule = place.number == 0 ? "policy" : fmt::format("{}", place.number);
-  if (place.number != 0) metric.comment = CommentOf(chain.rules[place.number - 1]);
-  return metric;
-}
-
 // Length of the UTF-8 sequence at the text's beginning; 0: it isn't one.
 size_t Utf8Length(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
@@ -364,28 +343,6 @@ std::string LabelText(std::string_view text) {
     text.remove_prefix(std::max<size_t>(size, 1));
   }
   return result;
-}
-
-MetricsReport GatherMetrics(Engine* engine) {
-  MetricsReport report;
-  report.status = GatherStatus(engine);
-  report.reloads = engine->reloads();
-  const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
-  report.start_time_seconds = now.count() - report.status.uptime_seconds;
-  const rules::RuleSet* set = engine->rule_set();
-  if (set == nullptr) return report;
-  const std::vector<rules::Counters> totals = engine->Totals();
-  for (rules::RuleId id = 0; id < set->rule_count(); ++id) {
-    const rules::RulePlace place = set->Place(id);
-    if (!set->model().family(place.family).present[static_cast<size_t>(place.table)]) continue;
-    report.rules.push_back(Describe(*set, place));
-    report.rules.back().counters = totals[id];
-  }
-  for (rules::LimiterStats& stats : rules::Limiters(*set)) {
-    RuleMetric rule = Describe(*set, stats.place);
-    report.limiters.push_back({std::move(rule), std::move(stats)});
-  }
-  return report;
 }
 
 std::vector<prometheus::MetricFamily> MakeMetrics(const MetricsReport& report) {

@@ -4,8 +4,6 @@
 
 #include <array>
 #include <bit>
-#include <cstring>
-#include <new>
 
 namespace postern::ctrack {
 
@@ -17,25 +15,16 @@ constexpr size_t kMaxBurst = 64;
 
 }  // namespace
 
-FlowTable::Memory FlowTable::Reserve(size_t bytes) {
-  constexpr size_t kAlignment = 64;
-  void* memory = std::aligned_alloc(kAlignment, (bytes / kAlignment + 1) * kAlignment);
-  if (memory == nullptr) throw std::bad_alloc();
-  return Memory(memory);
-}
-
 FlowTable::FlowTable(uint32_t capacity, const net::FlowHasher& hasher, const ConnectionPool& pool,
                      void* memory)
     : hasher_(hasher),
       slots_(pool.slots()),
       capacity_(capacity),
       bucket_count_(BucketsFor(capacity)),
-      own_memory_(memory == nullptr ? Reserve(BytesFor(capacity)) : Memory()),
+      own_memory_(memory == nullptr ? net::ZeroedMemory(BytesFor(capacity)) : net::ZeroedMemory()),
       buckets_(static_cast<Bucket*>(memory == nullptr ? own_memory_.get() : memory)),
-      remote_memory_(Reserve(capacity * sizeof(RemoteSlot))),
-      remote_(static_cast<RemoteSlot*>(remote_memory_.get())) {
-  if (memory == nullptr) std::memset(own_memory_.get(), 0, BytesFor(capacity));
-}
+      remote_memory_(capacity * sizeof(RemoteSlot)),
+      remote_(static_cast<RemoteSlot*>(remote_memory_.get())) {}
 
 // The entries with this tag, by bit.
 inline uint32_t FlowTable::Matches(const Bucket& bucket, uint16_t tag) {

@@ -20,12 +20,10 @@
 // when it was inserted.
 #pragma once
 
-#include <cstdlib>
-#include <memory>
-
 #include "ctrack/pool.h"
 #include "ctrack/table.h"
 #include "dataplane/net/flow_hash.h"
+#include "dataplane/net/zeroed_memory.h"
 
 namespace postern::ctrack {
 
@@ -77,13 +75,8 @@ class FlowTable final : public ConnectionTable {
     uint32_t bucket = kNone;
     unsigned entry = 0;
   };
-  struct FreeMemory {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  using Memory = std::unique_ptr<void, FreeMemory>;
 
   static uint32_t BucketsFor(uint32_t capacity) { return capacity / 7 + 1; }
-  static Memory Reserve(size_t bytes);
   static uint16_t TagOf(uint32_t hash) { return static_cast<uint16_t>(hash); }
   uint32_t HomeOf(uint32_t hash) const {
     return static_cast<uint32_t>(uint64_t{hash} * bucket_count_ >> 32);
@@ -109,9 +102,9 @@ class FlowTable final : public ConnectionTable {
   Connection* const slots_;
   const uint32_t capacity_;
   const uint32_t bucket_count_;
-  const Memory own_memory_;  // empty when the memory is the caller's
+  const net::ZeroedMemory own_memory_;  // empty when the memory is the caller's
   Bucket* const buckets_;
-  const Memory remote_memory_;
+  const net::ZeroedMemory remote_memory_;
   RemoteSlot* const remote_;
 
   size_t size_ = 0;

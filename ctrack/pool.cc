@@ -10,19 +10,10 @@ namespace postern::ctrack {
 static_assert(std::is_trivially_destructible_v<Connection>);
 static_assert(std::is_trivially_destructible_v<Extension>);
 
-ConnectionPool::Memory ConnectionPool::Reserve(size_t bytes) {
-  constexpr size_t kAlignment = 64;
-  const size_t rounded = (bytes / kAlignment + 1) * kAlignment;
-  // The allocator maps large blocks, so the pages come when they are first touched.
-  void* memory = std::aligned_alloc(kAlignment, rounded);
-  if (memory == nullptr) throw std::bad_alloc();
-  return Memory(memory);
-}
-
 ConnectionPool::ConnectionPool(uint32_t capacity, void* memory)
     : capacity_(capacity),
-      own_slots_(memory == nullptr ? Reserve(BytesFor(capacity)) : Memory()),
-      own_extensions_(Reserve(capacity * sizeof(Extension))),
+      own_slots_(memory == nullptr ? net::ZeroedMemory(BytesFor(capacity)) : net::ZeroedMemory()),
+      own_extensions_(capacity * sizeof(Extension)),
       slots_(static_cast<Connection*>(memory == nullptr ? own_slots_.get() : memory)),
       extensions_(static_cast<Extension*>(own_extensions_.get())),
       next_free_(reinterpret_cast<uint32_t*>(slots_ + capacity)) {

@@ -8,11 +8,10 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "ctrack/connection.h"
 #include "ctrack/extension.h"
+#include "dataplane/net/zeroed_memory.h"
 
 namespace postern::ctrack {
 
@@ -60,16 +59,11 @@ class ConnectionPool {
  private:
   static constexpr uint32_t kEnd = UINT32_MAX;
   static constexpr uint32_t kInUse = UINT32_MAX - 1;
-  struct FreeMemory {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  using Memory = std::unique_ptr<void, FreeMemory>;
-  static Memory Reserve(size_t bytes);
 
   // Immutable after construction.
   uint32_t capacity_;
-  Memory own_slots_;  // empty when the memory is the caller's
-  Memory own_extensions_;
+  net::ZeroedMemory own_slots_;  // empty when the memory is the caller's
+  net::ZeroedMemory own_extensions_;
   Connection* slots_;
   Extension* extensions_;
 

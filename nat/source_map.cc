@@ -1,7 +1,5 @@
 #include "nat/source_map.h"
 
-#include <new>
-
 #include "dataplane/net/random.h"
 #include "nat/range.h"
 
@@ -40,17 +38,11 @@ bool SameSource(const Tuple& a, const Tuple& b) {
 
 }  // namespace
 
-SourceMap::Memory SourceMap::Zeroed(size_t bytes) {
-  void* memory = std::calloc(bytes, 1);
-  if (memory == nullptr) throw std::bad_alloc();
-  return Memory(memory);
-}
-
 SourceMap::SourceMap(uint32_t slots, uint64_t seed, const Connections* connections, void* memory)
     : hasher_(KeyFromSeed(seed)),
       connections_(*connections),
       mask_(static_cast<uint32_t>(BucketsFor(slots) - 1)),
-      own_memory_(memory == nullptr ? Zeroed(BytesFor(slots)) : Memory()),
+      own_memory_(memory == nullptr ? net::ZeroedMemory(BytesFor(slots)) : net::ZeroedMemory()),
       buckets_(static_cast<Bucket*>(memory == nullptr ? own_memory_.get() : memory)),
       links_(reinterpret_cast<Link*>(buckets_ + BucketsFor(slots))) {}
 

@@ -15,12 +15,11 @@
 
 #include <bit>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "dataplane/net/flow_hash.h"
 #include "dataplane/net/nat_range.h"
 #include "dataplane/net/tuple.h"
+#include "dataplane/net/zeroed_memory.h"
 
 namespace postern::nat {
 
@@ -64,11 +63,6 @@ class SourceMap {
     uint32_t first;
     uint32_t hashes;
   };
-  struct FreeMemory {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  using Memory = std::unique_ptr<void, FreeMemory>;
-  static Memory Zeroed(size_t bytes);
   static size_t BucketsFor(uint32_t slots) { return std::bit_ceil(slots | 1U); }
 
   uint32_t HashOf(const net::Tuple& tuple) const;
@@ -78,7 +72,7 @@ class SourceMap {
   const net::FlowHasher hasher_;
   const Connections& connections_;
   const uint32_t mask_;
-  const Memory own_memory_;  // empty when the memory is the caller's
+  const net::ZeroedMemory own_memory_;  // empty when the memory is the caller's
   Bucket* const buckets_;
   Link* const links_;  // by slot
 };

@@ -111,18 +111,24 @@ INSTANTIATE_TEST_SUITE_P(Ports, IcmpErrorTest, testing::ValuesIn(kPorts));
 INSTANTIATE_TEST_SUITE_P(Queries, IcmpErrorTest, testing::ValuesIn(kQueries));
 INSTANTIATE_TEST_SUITE_P(Ports, IcmpErrorAboutAnswerTest, testing::ValuesIn(kPorts));
 
+// What the web server sends to the client on the LAN.
+Tuple AnswerToLan(uint8_t protocol, uint16_t port) {
+  Tuple answer;
+  answer.protocol = protocol;
+  answer.source = Address(Family::kIpv4, kWeb4);
+  answer.destination = Address(Family::kIpv4, kLan4);
+  answer.source_key = port;
+  answer.destination_key = 40000;
+  return answer;
+}
+
 // netfilter mends a quoted TCP checksum where the whole header is quoted, not where just its bytes
 // are.
 TEST(RewriteIcmpErrorTest, ChecksumOfAHalfQuotedTcpHeaderIsLeft) {
   const Bytes quoted = From(Family::kIpv4, kWan4, kWeb4).Tcp(1025, 80, net::kTcpAck).Frame();
   OwnedPacket packet =
       From(Family::kIpv4, kRouter4, kWan4).Icmp(3, 1).Quote(quoted, 20 + 19).Build(true);
-  Tuple target;
-  target.protocol = net::kProtoTcp;
-  target.source = Address(Family::kIpv4, kWeb4);
-  target.destination = Address(Family::kIpv4, kLan4);
-  target.source_key = 80;
-  target.destination_key = 40000;
+  const Tuple target = AnswerToLan(net::kProtoTcp, 80);
   ASSERT_TRUE(RewriteIcmpError(&*packet, Manip::kDestination, target));
   const auto inner = net::ParseQuoted(*packet);
   ASSERT_TRUE(inner);
@@ -143,12 +149,7 @@ TEST(RewriteIcmpErrorTest, QuotedOptionsAndZeroChecksum) {
   };
   OwnedPacket packet =
       From(Family::kIpv4, kRouter4, kWan4).Icmp(3, 1).Quote(quoted(kWan4, 1025)).Build(true);
-  Tuple target;
-  target.protocol = net::kProtoUdp;
-  target.source = Address(Family::kIpv4, kWeb4);
-  target.destination = Address(Family::kIpv4, kLan4);
-  target.source_key = 53;
-  target.destination_key = 40000;
+  const Tuple target = AnswerToLan(net::kProtoUdp, 53);
   ASSERT_TRUE(RewriteIcmpError(&*packet, Manip::kDestination, target));
   EXPECT_EQ(packet.Frame(),
             From(Family::kIpv4, kRouter4, kLan4).Icmp(3, 1).Quote(quoted(kLan4, 40000)).Frame());
@@ -156,12 +157,7 @@ TEST(RewriteIcmpErrorTest, QuotedOptionsAndZeroChecksum) {
 
 TEST(RewriteIcmpErrorTest, RefusesWhatNetfilterDrops) {
   const Bytes quoted = From(Family::kIpv4, kWan4, kWeb4).Udp(1025, 53).Payload("abc").Frame();
-  Tuple target;
-  target.protocol = net::kProtoUdp;
-  target.source = Address(Family::kIpv4, kWeb4);
-  target.destination = Address(Family::kIpv4, kLan4);
-  target.source_key = 53;
-  target.destination_key = 40000;
+  const Tuple target = AnswerToLan(net::kProtoUdp, 53);
   const auto error = [] { return From(Family::kIpv4, kRouter4, kWan4).Icmp(3, 1); };
   const struct {
     const char* name;

@@ -2,20 +2,10 @@
 #include <gtest/gtest.h>
 
 #include "dataplane/net/tuple.h"
-#include "tests/support/packet_builder.h"
+#include "tests/net/queries.h"
 
 namespace postern::net {
 namespace {
-
-using Frame = test::Packet;
-using test::Bytes;
-using test::OwnedPacket;
-
-constexpr std::string_view kA4 = "192.0.2.1", kB4 = "198.51.100.2";
-constexpr std::string_view kA6 = "2001:db8::1", kB6 = "2001:db8:1::2";
-
-Frame Udp4() { return Frame().Ipv4(kA4, kB4).Udp(40000, 53).Payload("query"); }
-Frame Udp6() { return Frame().Ipv6(kA6, kB6).Udp(40000, 53).Payload("query"); }
 
 TEST(TupleOfTest, HasTheKeysOfItsProtocol) {
   const struct {

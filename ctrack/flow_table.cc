@@ -141,7 +141,10 @@ uint32_t FlowTable::AddRemote(const Tuple& tuple, unsigned worker) {
 }
 
 bool FlowTable::Insert(const Tuple& tuple, uint32_t hash, TableValue value) {
-  if (size_ == capacity_ || !Lookup(tuple, hash).empty()) return false;
+  if (size_ == capacity_) return false;
+  const Bucket& home = buckets_[HomeOf(hash)];
+  const bool certainly_new = home.passed == 0 && Matches(home, TagOf(hash)) == 0;
+  if (!certainly_new && !Lookup(tuple, hash).empty()) return false;
   constexpr uint16_t kFull = (1U << kEntries) - 1;
   uint32_t at = HomeOf(hash);
   for (; buckets_[at].used == kFull; at = After(at)) {

@@ -1,6 +1,7 @@
 #include "nat/rewrite.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/wire.h"
@@ -219,10 +220,50 @@ Headers OuterHeaders(Packet* packet) {
           packet->ip.protocol};
 }
 
+// TCP or UDP over IPv4 with a whole header, as nearly every packet is: all sums at once.
+bool HasWholePorts(const net::ParsedPacket& ip) {
+  if (ip.family != Family::kIpv4 || ip.fragment_offset != 0) return false;
+  return (ip.protocol == net::kProtoTcp && ip.L4Length() >= sizeof(net::TcpHeader)) ||
+         (ip.protocol == net::kProtoUdp && ip.L4Length() >= sizeof(net::UdpHeader));
+}
+
+void RewritePorts(Packet* packet, Manip manip, const Tuple& target) {
+  const bool source = manip == Manip::kSource;
+  auto* header = reinterpret_cast<net::Ipv4Header*>(packet->L3());
+  uint8_t* const address = source ? header->source : header->destination;
+  uint8_t* const port = packet->L4() + (source ? 0 : 2);
+  const IpAddress& to = source ? target.source : target.destination;
+  const auto new_address = net::LoadRaw<uint32_t>(to.bytes.data());
+  const uint16_t new_port = net::ByteSwap(source ? target.source_key : target.destination_key);
+  const uint64_t addresses =
+      uint64_t{static_cast<uint32_t>(~net::LoadRaw<uint32_t>(address))} + new_address;
+  const uint64_t all = addresses + static_cast<uint16_t>(~net::LoadRaw<uint16_t>(port)) + new_port;
+  std::memcpy(address, &new_address, sizeof(new_address));
+  std::memcpy(port, &new_port, sizeof(new_port));
+  const auto update = [](void* field, uint64_t delta) {
+    const uint16_t now = net::ApplyDelta(net::LoadRaw<uint16_t>(field), delta);
+    std::memcpy(field, &now, sizeof(now));
+    return now;
+  };
+  update(&header->checksum, addresses);
+  const bool udp = packet->ip.protocol == net::kProtoUdp;
+  uint8_t* const field = packet->L4() + (udp ? offsetof(net::UdpHeader, checksum)
+                                             : offsetof(net::TcpHeader, checksum));
+  // RFC 768: zero says that there is none.
+  if (udp && net::LoadRaw<uint16_t>(field) == 0) return;
+  if (update(field, all) == 0 && udp) std::memset(field, 0xff, sizeof(uint16_t));
+}
+
 }  // namespace
 
 bool Rewrite(Packet* packet, Manip manip, const Tuple& target) {
   if (!Proven(*packet)) return false;
+  if (HasWholePorts(packet->ip)) {
+    RewritePorts(packet, manip, target);
+    FollowTransport(&packet->ip, manip, target);
+    Follow(&packet->ip, manip, target);
+    return true;
+  }
   const Headers headers = OuterHeaders(packet);
   const Translation translation(headers, manip, target);
   if (packet->ip.fragment_offset == 0) {

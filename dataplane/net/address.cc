@@ -42,6 +42,9 @@ IpAddress PrefixMask(Family family, unsigned length) {
   const unsigned width = family == Family::kIpv4 ? 32 : 128;
   if (length > width) length = width;
   IpAddress mask;
+  if (family == Family::kIpv4) {
+    return IpAddress::V4(length == 0 ? 0 : ~uint32_t{0} << (width - length));
+  }
   for (unsigned i = 0; i < length / 8; ++i) mask.bytes[i] = 0xff;
   if (length % 8 != 0) mask.bytes[length / 8] = static_cast<uint8_t>(0xff00 >> (length % 8));
   return mask;

@@ -32,6 +32,11 @@ constexpr uint16_t FoldRaw(uint64_t sum) {
   return static_cast<uint16_t>((sum & 0xffff) + (sum >> 16));
 }
 
+// RFC 1624 eqn 3 on a raw checksum field: `delta` is the sum of ~m + m' over what has changed.
+constexpr uint16_t ApplyDelta(uint16_t checksum, uint64_t delta) {
+  return static_cast<uint16_t>(~FoldRaw(static_cast<uint16_t>(~checksum) + delta));
+}
+
 // RawSum of more than a few bytes.
 uint64_t LongRawSum(const uint8_t* bytes, size_t length);
 

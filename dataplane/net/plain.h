@@ -73,4 +73,54 @@ inline bool ReadPlainIpv6(const uint8_t* frame, uint32_t length, Tuple* tuple) {
   return true;
 }
 
+// All that Parse() finds in a plain packet, whose `data` and `length` are set. False, and
+// packet->ip is undefined: the transport header's own lengths make no sense (not l4_valid).
+template <Family kFamily>
+inline bool ReadPlainHeaders(Packet* packet) {
+  constexpr uint32_t kHeader = kFamily == Family::kIpv4 ? sizeof(Ipv4Header) : sizeof(Ipv6Header);
+  const uint8_t* l3 = packet->data + kPlainL3;
+  // In place: a copy would wait for the stores of its parts.
+  ParsedPacket& ip = packet->ip;
+  ip = ParsedPacket{};
+  ip.family = kFamily;
+  ip.l3_offset = kPlainL3;
+  ip.l4_offset = kPlainL3 + kHeader;
+  if constexpr (kFamily == Family::kIpv4) {
+    const auto* header = reinterpret_cast<const Ipv4Header*>(l3);
+    ip.protocol = header->protocol;
+    ip.tos = header->tos;
+    ip.ttl = header->ttl;
+    ip.l3_length = header->total_length.Host();
+    ip.source = IpAddress::FromWire(kFamily, header->source);
+    ip.destination = IpAddress::FromWire(kFamily, header->destination);
+    ip.dont_fragment = (header->fragment.Host() & kIpv4DontFragment) != 0;
+    ip.fragment_id = header->id.Host();
+  } else {
+    const auto* header = reinterpret_cast<const Ipv6Header*>(l3);
+    ip.protocol = header->next_header;
+    ip.tos = header->TrafficClass();
+    ip.ttl = header->hop_limit;
+    ip.l3_length = kHeader + header->payload_length.Host();
+    ip.source = IpAddress::FromWire(kFamily, header->source);
+    ip.destination = IpAddress::FromWire(kFamily, header->destination);
+  }
+  const uint8_t* l4 = l3 + kHeader;
+  const uint32_t length = ip.l3_length - kHeader;
+  ip.source_port = ByteSwap(LoadRaw<uint16_t>(l4));
+  ip.destination_port = ByteSwap(LoadRaw<uint16_t>(l4 + 2));
+  uint32_t header_length = sizeof(UdpHeader);
+  if (ip.protocol == kProtoTcp) {
+    const auto* tcp = reinterpret_cast<const TcpHeader*>(l4);
+    header_length = tcp->HeaderLength();
+    if (header_length < sizeof(TcpHeader) || header_length > length) return false;
+    ip.tcp_flags = tcp->flags;
+  } else {
+    const uint32_t said = reinterpret_cast<const UdpHeader*>(l4)->length.Host();
+    if (said < sizeof(UdpHeader) || said > length) return false;
+  }
+  ip.payload_offset = static_cast<uint16_t>(ip.l4_offset + header_length);
+  ip.l4_header = ip.l4_valid = true;
+  return true;
+}
+
 }  // namespace postern::net

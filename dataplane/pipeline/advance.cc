@@ -21,55 +21,16 @@ using ctrack::Shortcut;
 using net::Direction;
 using net::Family;
 
-// A segment that neither begins a connection anew nor ends one at once, with a whole header.
-bool IsOrdinary(const net::TcpHeader& tcp, uint32_t l4_length) {
-  const uint8_t flags = tcp.flags;
-  if (!ctrack::TcpFlagsValid(flags) || (flags & net::kTcpRst) != 0) return false;
-  if ((flags & (net::kTcpSyn | net::kTcpAck)) == net::kTcpSyn) return false;
-  return tcp.HeaderLength() >= sizeof(net::TcpHeader) && tcp.HeaderLength() <= l4_length;
-}
-
-bool IsWhole(const net::UdpHeader& udp, uint32_t l4_length) {
-  const uint32_t said = udp.length.Host();
-  return said >= sizeof(net::UdpHeader) && said <= l4_length;
-}
-
-// The packet's headers as far as conntrack and the routes read them.
-template <Family kFamily>
-void ReadHeaders(const Frame& frame, net::PortId in_port, net::Packet* packet) {
-  constexpr uint32_t kLength =
-      kFamily == Family::kIpv4 ? sizeof(net::Ipv4Header) : sizeof(net::Ipv6Header);
-  uint8_t* l3 = frame.data + net::kPlainL3;
-  packet->data = frame.data;
-  packet->length = frame.length;
-  packet->in_port = in_port;
-  net::ParsedPacket& ip = packet->ip;
-  ip.family = kFamily;
-  ip.l3_offset = net::kPlainL3;
-  ip.l4_offset = net::kPlainL3 + kLength;
-  if constexpr (kFamily == Family::kIpv4) {
-    const auto* header = reinterpret_cast<const net::Ipv4Header*>(l3);
-    ip.protocol = header->protocol;
-    ip.l3_length = header->total_length.Host();
-    ip.source = net::IpAddress::FromWire(kFamily, header->source);
-    ip.destination = net::IpAddress::FromWire(kFamily, header->destination);
-  } else {
-    const auto* header = reinterpret_cast<const net::Ipv6Header*>(l3);
-    ip.protocol = header->next_header;
-    ip.l3_length = header->payload_length.Host() + kLength;
-    ip.source = net::IpAddress::FromWire(kFamily, header->source);
-    ip.destination = net::IpAddress::FromWire(kFamily, header->destination);
-  }
-  ip.l4_header = ip.l4_valid = true;
-  if (ip.protocol == net::kProtoTcp) {
-    ip.tcp_flags = reinterpret_cast<const net::TcpHeader*>(l3 + kLength)->flags;
-  }
+// A segment that neither begins a connection anew nor ends one at once.
+bool IsOrdinary(uint8_t tcp_flags) {
+  return ctrack::TcpFlagsValid(tcp_flags) && (tcp_flags & net::kTcpRst) == 0 &&
+         (tcp_flags & (net::kTcpSyn | net::kTcpAck)) != net::kTcpSyn;
 }
 
 }  // namespace
 
 bool Pipeline::Impl::RawPassesAll(Family family) const {
-  if (!rules().HasTable(family, net::Table::kRaw)) return true;
+  if (!HasTable(family, net::Table::kRaw)) return true;
   if (rules().HasRules(family, net::Table::kRaw, net::Hook::kPrerouting)) return false;
   const rules::Chain* chain =
       rules().model().family(family).table(net::Table::kRaw).Find("PREROUTING");
@@ -124,7 +85,7 @@ Pipeline::Impl::Progress Pipeline::Impl::Advance(Lane* lane, const Frame& frame,
                                 ctrack::kDying | ctrack::kExpected |
                                 (kFamily == Family::kIpv6 ? kTranslated : 0U);
   Connection* connection = value.connection();
-  if (connection == nullptr || !may_advance_[kFamily == Family::kIpv6 ? 1 : 0]) {
+  if (connection == nullptr || !may_advance_[IndexOf(kFamily)]) {
     return Progress::kNone;
   }
   const Direction direction = value.direction();
@@ -136,14 +97,13 @@ Pipeline::Impl::Progress Pipeline::Impl::Advance(Lane* lane, const Frame& frame,
     return Progress::kNone;
   }
   net::Packet packet;
-  ReadHeaders<kFamily>(frame, lane->in_port, &packet);
+  packet.data = frame.data;
+  packet.length = frame.length;
+  packet.in_port = lane->in_port;
+  if (!net::ReadPlainHeaders<kFamily>(&packet)) return Progress::kNone;
   const net::ParsedPacket& ip = packet.ip;
-  const uint8_t* l4 = packet.L4();
-  const uint32_t l4_length = ip.L4Length();
-  const bool plain = ip.protocol == net::kProtoTcp
-                         ? IsOrdinary(*reinterpret_cast<const net::TcpHeader*>(l4), l4_length)
-                         : IsWhole(*reinterpret_cast<const net::UdpHeader*>(l4), l4_length);
-  if (!plain || !ChecksumOk<kFamily>(*lane, frame, ip.protocol, l4, l4_length)) {
+  if ((ip.protocol == net::kProtoTcp && !IsOrdinary(ip.tcp_flags)) ||
+      !ChecksumOk<kFamily>(*lane, frame, ip.protocol, packet.L4(), ip.L4Length())) {
     return Progress::kNone;
   }
   Shortcut& shortcut = connection->shortcut[static_cast<size_t>(direction)];

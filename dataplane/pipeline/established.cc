@@ -168,7 +168,7 @@ void Pipeline::Impl::LookUp() {
 // and with the source that was last given to somebody, and what is known of their own sources.
 void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys) {
   const ctrack::ConnectionTable& table = tracker_.table();
-  const bool nat = rules().HasTable(Family::kIpv4, net::Table::kNat);
+  const bool nat = HasTable(Family::kIpv4, net::Table::kNat);
   for (net::Ipv4Key& key : keys) {
     if (nat) sources_.Prefetch(key.ToTuple());
     std::swap(key.source, key.destination);
@@ -178,6 +178,16 @@ void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys) {
   if (!nat) return;
   for (net::Ipv4Key& key : keys) key.destination = last_source_;
   table.Prefetch(keys);
+}
+
+// Conntrack needn't prove it again.
+void Pipeline::Impl::ProveChecksum(const Lane& lane, const Frame& frame, net::Packet* packet) {
+  const net::ParsedPacket& ip = packet->ip;
+  if (!lane.settings.checksum || !ip.l4_valid || frame.length == 0) return;
+  packet->checksum_verified =
+      ip.family == Family::kIpv4
+          ? ChecksumOk<Family::kIpv4>(lane, frame, ip.protocol, packet->L4(), ip.L4Length())
+          : ChecksumOk<Family::kIpv6>(lane, frame, ip.protocol, packet->L4(), ip.L4Length());
 }
 
 // `whole(i)` makes the Packet of frame i; null: it is gone.
@@ -213,7 +223,13 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
     if (progress == Progress::kSent) continue;
     Flush(&lane);
     net::Packet* packet = whole(i);
-    if (packet == nullptr || !Admit(packet, now, true)) continue;
+    if (packet == nullptr) continue;
+    if (family == kNotPlain) {
+      if (!Admit(packet, now, true)) continue;
+    } else {
+      if (!AdmitPlain(packet, family)) continue;
+      ProveChecksum(lane, frames[i], packet);
+    }
     Known known;
     known.looked_up = family != kNotPlain;
     known.value = value;

@@ -39,11 +39,6 @@ constexpr uint64_t ShortcutKey(uint32_t epoch, uint32_t status, net::PortId in_p
          uint64_t{static_cast<uint8_t>(in_port)} << 48 | uint64_t{tcp_flags} << 56;
 }
 
-// RFC 1624 eqn 3 on a raw checksum field: `delta` is the sum of ~m + m' over what has changed.
-constexpr uint16_t ApplyDelta(uint16_t checksum, uint64_t delta) {
-  return static_cast<uint16_t>(~net::FoldRaw(static_cast<uint16_t>(~checksum) + delta));
-}
-
 // One less in the TTL's place of its 16-bit word.
 inline constexpr uint64_t kTtlDelta = 0xfffe;
 
@@ -75,7 +70,8 @@ inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::WireEnds&
   const uint32_t swapped_ports = uint32_t{answers.source_port} << 16 | answers.destination_port;
   std::memcpy(ip->source, &swapped_addresses, 8);
   std::memcpy(l4, &swapped_ports, 4);
-  const uint16_t header = ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), addresses + kTtlDelta);
+  const uint16_t header =
+      net::ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), addresses + kTtlDelta);
   std::memcpy(&ip->checksum, &header, sizeof(header));
   --ip->ttl;
   const bool udp = protocol == net::kProtoUdp;
@@ -83,13 +79,13 @@ inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::WireEnds&
       l4 + (udp ? offsetof(net::UdpHeader, checksum) : offsetof(net::TcpHeader, checksum));
   const auto before = net::LoadRaw<uint16_t>(field);
   if (udp && before == 0) return;  // RFC 768: there is none
-  uint16_t after = ApplyDelta(before, addresses + ports);
+  uint16_t after = net::ApplyDelta(before, addresses + ports);
   if (udp && after == 0) after = 0xffff;
   std::memcpy(field, &after, sizeof(after));
 }
 
 inline void LowerTtl(net::Ipv4Header* ip) {
-  const uint16_t header = ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), kTtlDelta);
+  const uint16_t header = net::ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), kTtlDelta);
   std::memcpy(&ip->checksum, &header, sizeof(header));
   --ip->ttl;
 }

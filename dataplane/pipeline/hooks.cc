@@ -344,7 +344,7 @@ rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {
 
 bool Pipeline::Impl::Chain(Flight& f, Table table, Hook hook) {
   if (f.remembered != rules::kNoPath) return true;
-  if (!rules().HasTable(f.packet->ip.family, table)) return true;
+  if (!HasTable(f.packet->ip.family, table)) return true;
   const rules::WalkResult result = Walk(f, table, hook);
   if (result.verdict == Verdict::kAccept) return true;
   Refused(f, hook, result);

@@ -58,7 +58,7 @@ bool Pipeline::Impl::NatHook(Flight& f, Hook hook) {
   // Packets that belong to no connection are never translated.
   if (f.ct.connection == nullptr) return true;
   ctrack::Connection& connection = *f.ct.connection;
-  if (!rules().HasTable(f.packet->ip.family, net::Table::kNat)) {
+  if (!HasTable(f.packet->ip.family, net::Table::kNat)) {
     // The table may be gone while translated connections live on; without it nothing is looked at.
     constexpr uint32_t kAny = ctrack::kSrcNat | ctrack::kDstNat;
     if ((connection.status & kAny) == 0) return true;
@@ -90,6 +90,7 @@ bool Pipeline::Impl::NatChain(Flight& f, Hook hook) {
     Refused(f, hook, result);
     return false;
   }
+  if (result.nat == nullptr && LeaveAsItIs(f.ct.connection, manip)) return true;
   net::NatRange range;
   if (result.nat != nullptr) {
     range = *result.nat;
@@ -105,6 +106,14 @@ bool Pipeline::Impl::NatChain(Flight& f, Hook hook) {
   range.first_address = manip == Manip::kSource ? reply.destination : reply.source;
   range.last_address = range.first_address;
   return SetupNat(f, manip, range);
+}
+
+// A null binding to begin with: ChooseReply's answer where nobody answers to the reply.
+bool Pipeline::Impl::LeaveAsItIs(ctrack::Connection* connection, Manip manip) {
+  if (connection->Has(ctrack::kConfirmed)) return true;
+  if (!tracker_.table().Lookup(connection->reply()).empty()) return false;
+  connection->status |= DoneBit(manip);
+  return true;
 }
 
 // MASQUERADE and REDIRECT take their address from the port.

@@ -67,8 +67,12 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   reassembler_.Configure(ReassemblyFor(snapshot->conntrack));
   classes_.Clear();
   for (const net::Family family : {net::Family::kIpv4, net::Family::kIpv6}) {
-    may_advance_[family == net::Family::kIpv6 ? 1 : 0] =
-        snapshot->fast_path && RawPassesAll(family);
+    uint8_t* tables = &tables_[IndexOf(family)];
+    *tables = 0;
+    for (int t = 0; t < net::kTableCount; ++t) {
+      if (rules().HasTable(family, static_cast<net::Table>(t))) *tables |= uint8_t{1} << t;
+    }
+    may_advance_[IndexOf(family)] = snapshot->fast_path && RawPassesAll(family);
   }
   if (++epoch_ == 0) ++epoch_;
   if (renewable) return;

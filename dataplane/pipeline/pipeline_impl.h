@@ -87,6 +87,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   // True: go on with the packet. False: it was consumed (dropped, queued, handed over, ARP).
   bool Admit(net::Packet* packet, net::Time now, bool choose_owner);
   bool AcceptsFrame(const net::Packet& packet) const;
+  // The same for a packet that Recognise has found plain and this worker's own.
+  bool AdmitPlain(net::Packet* packet, net::Family family);
   void HandleArp(net::Packet* packet, net::Time now);
   void CopyToOtherWorkers(const net::Packet& packet);
   bool ReassembleOrPass(net::Packet* packet, net::Time now, bool choose_owner);
@@ -106,6 +108,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   template <net::Family kFamily>
   static bool ChecksumOk(const Lane& lane, const Frame& frame, uint8_t protocol, const uint8_t* l4,
                          uint32_t l4_length);
+  static void ProveChecksum(const Lane& lane, const Frame& frame, net::Packet* packet);
   template <net::Family kFamily>
   void Pass(Lane* lane, const Frame& frame, ctrack::Connection* connection,
             net::Direction direction, const NextHop& hop, rules::PathId path, uint32_t l3_length);
@@ -179,6 +182,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   // ---- nat_hook.cc ----
   bool NatHook(Flight& f, net::Hook hook);
   bool NatChain(Flight& f, net::Hook hook);
+  bool LeaveAsItIs(ctrack::Connection* connection, net::Manip manip);
   bool SetupNat(Flight& f, net::Manip manip, const net::NatRange& range);
   bool ChooseReply(ctrack::Connection* connection, net::Manip manip, const net::NatRange& range,
                    net::Time now, bool* exhausted);
@@ -223,6 +227,12 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   const ctrack::Connection* FindConnection(const net::Tuple& tuple, net::Time now) override;
 
   const rules::RuleSet& rules() const { return *snapshot_->rules; }
+  static constexpr size_t IndexOf(net::Family family) {
+    return family == net::Family::kIpv4 ? 0 : 1;
+  }
+  bool HasTable(net::Family family, net::Table table) const {
+    return ((tables_[IndexOf(family)] >> static_cast<unsigned>(table)) & 1) != 0;
+  }
   const route::RouteTable& routes() const { return *snapshot_->routes; }
   rules::WorkerRules& worker_rules() const { return *snapshot_->worker_rules[context_.worker]; }
   rules::PathBuilder* BeginPath();
@@ -246,6 +256,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   uint32_t epoch_ = 0;
   uint32_t renewable_from_ = 0;  // those since this epoch are wrong in their paths at most
   PathClasses classes_;
+  std::array<uint8_t, 2> tables_{};    // by family: the rule set's tables, by bit
   std::array<bool, 2> may_advance_{};  // by family: Advance() has its chance
 
   const Context context_;

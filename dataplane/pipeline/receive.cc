@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "dataplane/net/parse.h"
+#include "dataplane/net/plain.h"
 #include "dataplane/pipeline/address_check.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 
@@ -49,6 +50,19 @@ bool Pipeline::Impl::Admit(net::Packet* packet, net::Time now, bool choose_owner
   if (packet->ip.fragment && !ReassembleOrPass(packet, now, choose_owner)) return false;
   if (!choose_owner || context_.owners->workers() == 1) return true;
   return !HandOverToOwner(packet, HandoffKind::kReceived, OwnerOf(*packet));
+}
+
+bool Pipeline::Impl::AdmitPlain(net::Packet* packet, net::Family family) {
+  const bool valid = family == net::Family::kIpv4
+                         ? net::ReadPlainHeaders<net::Family::kIpv4>(packet)
+                         : net::ReadPlainHeaders<net::Family::kIpv6>(packet);
+  // Somebody else may own what has no ports to go by.
+  if (!valid) return Admit(packet, now_, true);
+  packet->length = packet->ip.l3_offset + packet->ip.l3_length;
+  const net::DropReason refused = CheckOnArrival(packet->ip);
+  if (refused == net::DropReason::kNone) return true;
+  Drop(packet, refused);
+  return false;
 }
 
 // nf_defrag runs before everything else, in PREROUTING and OUTPUT.

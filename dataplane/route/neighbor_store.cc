@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 namespace postern::route {
 namespace {
@@ -52,8 +53,10 @@ NeighborStore::NeighborStore(uint32_t capacity, uint64_t hash_key)
 uint32_t* NeighborStore::ChainOf(net::PortId port, net::Family family,
                                  const net::IpAddress& address) {
   uint64_t hash = hash_key_ ^ (uint64_t{port} << 8) ^ static_cast<uint64_t>(family);
-  for (int i = 0; i < 4; ++i) {
-    hash = (hash ^ address.Word(i)) * 0x9e3779b97f4a7c15;
+  for (size_t i = 0; i < address.bytes.size(); i += sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, &address.bytes[i], sizeof(word));
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15;
     hash ^= hash >> 32;
   }
   return &heads_[hash & (heads_.size() - 1)];

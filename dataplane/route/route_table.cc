@@ -26,6 +26,11 @@ PrefixKey KeyOf(Family family, const IpAddress& address, uint8_t length) {
   return {family, address & net::PrefixMask(family, length), length};
 }
 
+// Tells most strangers from our own addresses.
+uint64_t BitOf(const IpAddress& ipv4) {
+  return uint64_t{1} << (ipv4.AsV4() * uint32_t{0x9e3779b9} >> 26);
+}
+
 uint8_t Width(Family family) { return family == Family::kIpv4 ? 32 : 128; }
 
 // The last address of an IPv4 subnet; nothing where the prefix leaves no room for one (RFC 3021).
@@ -54,6 +59,7 @@ struct RouteTable::Impl {
   std::unique_ptr<Fib> fib;
   std::vector<Hop> hops{1};  // FIB next hop n is hops[n]
   uint32_t generation = 0;
+  uint64_t own_ipv4 = 0;  // which BitOf() the own IPv4 addresses have
 
   uint16_t IndexOf(PortId id) const { return id < index_of.size() ? index_of[id] : kNoIndex; }
   const PortConfig* Find(PortId id) const {
@@ -155,6 +161,9 @@ RouteTable::RouteTable(std::vector<PortConfig> ports, std::vector<StaticRoute> r
     impl_->link_local.push_back(LinkLocalAddress(config.mac));
     if (impl_->index_of.size() <= config.id) impl_->index_of.resize(config.id + 1U, kNoIndex);
     impl_->index_of[config.id] = static_cast<uint16_t>(i);
+    for (const Prefix& own : config.addresses) {
+      if (own.family == Family::kIpv4) impl_->own_ipv4 |= BitOf(own.address);
+    }
   }
   impl_->FillFib(routes);
 }
@@ -178,6 +187,9 @@ RouteResult RouteTable::Lookup(Family family, const IpAddress& destination, Port
 }
 
 bool RouteTable::IsLocal(Family family, const IpAddress& address) const {
+  if (family == Family::kIpv4 && (impl_->own_ipv4 & BitOf(address)) == 0) {
+    return net::IsLoopback(family, address);
+  }
   return Lookup(family, address).kind == RouteKind::kLocal;
 }
 

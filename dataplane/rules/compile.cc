@@ -141,6 +141,17 @@ class Compiler {
     out->target = TargetOf(rule.target);
   }
 
+  // Asked for the state alone, it is -m state.
+  void AddConntrack(const ConntrackMatch& match) {
+    if (match.fields == ConntrackMatch::kState &&
+        (match.state & (kCtStateSnat | kCtStateDnat)) == 0) {
+      out_.matches.emplace_back(
+          StateMatch{match.state, (match.inverted & ConntrackMatch::kState) != 0});
+    } else {
+      out_.matches.emplace_back(CompiledConntrack{&match});
+    }
+  }
+
   void AddMatch(Family family, const Match& match, std::shared_ptr<void>* state) {
     auto& matches = out_.matches;
     std::visit(
@@ -155,7 +166,7 @@ class Compiler {
               matches.emplace_back(CompiledIcmp{m.type, m.first_code, m.last_code, m.invert, any});
             },
             [&](const MultiportMatch& m) { matches.emplace_back(CompiledMultiport{&m}); },
-            [&](const ConntrackMatch& m) { matches.emplace_back(CompiledConntrack{&m}); },
+            [&](const ConntrackMatch& m) { AddConntrack(m); },
             [&](const LimitMatch& m) {
               if (*state == nullptr) *state = std::make_shared<LimitState>(m);
               matches.emplace_back(CompiledLimit{static_cast<LimitState*>(state->get())});

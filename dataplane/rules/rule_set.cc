@@ -110,6 +110,10 @@ WalkResult RuleSet::Walk(net::Table table, const WalkContext& context) const {
     return Decide(net::Verdict::kAccept, net::DropReason::kNone, kNoRule);
   }
   const std::vector<ChainRange>& chains = compiled.Chains(family, table);
+  if (chains[base.chain].first == chains[base.chain].last) {
+    Count(base.policy, context);
+    return Decide(base.verdict, net::DropReason::kPolicyDrop, base.policy);
+  }
   const PacketKey key(context);
   WalkSteps steps(key, context);
   WalkSteps::Place stack[kMaxJumpDepth];

@@ -38,6 +38,13 @@ WorkerRules::WorkerRules(const RuleSet& rules, uint32_t max_paths, uint32_t max_
 }
 
 PathId WorkerRules::Intern(std::span<const RuleId> rules) {
+  // Most packets take the path of the one before.
+  if (last_ != kNoPath && std::ranges::equal(Path(last_), rules)) return last_;
+  last_ = FindOrAdd(rules);
+  return last_;
+}
+
+PathId WorkerRules::FindOrAdd(std::span<const RuleId> rules) {
   const uint64_t hash = HashOf(rules);
   auto bucket = static_cast<uint32_t>(hash) & bucket_mask_;
   while (buckets_[bucket] != kNoPath) {

@@ -48,6 +48,8 @@ class WorkerRules {
     uint64_t hash = 0;
     Cell counter;
   };
+  PathId FindOrAdd(std::span<const RuleId> rules);
+
   uint32_t rule_count_;
   uint32_t max_paths_;
   uint32_t max_steps_;
@@ -58,6 +60,7 @@ class WorkerRules {
   uint32_t bucket_mask_ = 0;
   std::atomic<uint32_t> path_count_{1};
   uint32_t step_count_ = 0;
+  PathId last_ = kNoPath;  // that Intern() gave
 };
 
 }  // namespace postern::rules

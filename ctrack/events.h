@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "ctrack/connection.h"
 
@@ -24,6 +25,8 @@ class ConnectionObserver {
   // kDestroy comes before the object is freed; `connection` is whole.
   virtual void OnConnection(ConnEvent event, uint32_t changes, const Connection& connection,
                             Time now) = 0;
+  // These will soon end, most likely all of them: what their ends touch may be asked for.
+  virtual void OnEndsAhead(std::span<Connection* const>) {}
   // The connection no longer counts as open for connlimit: its TCP state became TIME_WAIT or
   // CLOSE, or it is being destroyed (kDying). May come more than once.
   virtual void OnClosed(Connection& connection) = 0;

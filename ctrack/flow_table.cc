@@ -165,7 +165,28 @@ bool FlowTable::Insert(const Tuple& tuple, uint32_t hash, TableValue value) {
 bool FlowTable::Erase(const Tuple& tuple, uint32_t hash) {
   const Place place =
       tuple.family == net::Family::kIpv4 ? Find(Ipv4Key(tuple), hash) : Find(tuple, hash);
-  if (place.bucket == kNone) return false;
+  if (place.bucket != kNone) Remove(place, hash);
+  return place.bucket != kNone;
+}
+
+bool FlowTable::EraseLocal(const Connection* connection, Direction direction, uint32_t hash) {
+  const uint32_t wanted =
+      static_cast<uint32_t>(connection - slots_) << 1 | static_cast<uint32_t>(direction);
+  uint32_t at = HomeOf(hash);
+  for (uint32_t looked = 0; looked < bucket_count_; ++looked, at = After(at)) {
+    const Bucket& bucket = buckets_[at];
+    for (uint32_t fits = Matches(bucket, TagOf(hash)); fits != 0; fits &= fits - 1) {
+      const auto entry = static_cast<unsigned>(std::countr_zero(fits));
+      if (bucket.references[entry] != wanted) continue;
+      Remove({at, entry}, hash);
+      return true;
+    }
+    if (bucket.passed == 0) break;
+  }
+  return false;
+}
+
+void FlowTable::Remove(const Place& place, uint32_t hash) {
   for (uint32_t at = HomeOf(hash); at != place.bucket; at = After(at)) {
     if (buckets_[at].passed != UINT16_MAX) --buckets_[at].passed;
   }
@@ -177,7 +198,6 @@ bool FlowTable::Erase(const Tuple& tuple, uint32_t hash) {
     remote_free_ = reference & ~kRemote;
   }
   --size_;
-  return true;
 }
 
 }  // namespace postern::ctrack

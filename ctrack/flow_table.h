@@ -50,6 +50,7 @@ class FlowTable final : public ConnectionTable {
   void Prefetch(std::span<const net::Ipv4Key> keys) const override;
   bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) override;
   bool Erase(const Tuple& tuple, uint32_t hash) override;
+  bool EraseLocal(const Connection* connection, Direction direction, uint32_t hash) override;
   size_t size() const override { return size_; }
 
  private:
@@ -95,6 +96,7 @@ class FlowTable final : public ConnectionTable {
   template <typename Key>
   void FindBurst(std::span<const Key> keys, std::span<const uint32_t> hashes,
                  std::span<TableValue> values) const;
+  void Remove(const Place& place, uint32_t hash);
   uint32_t AddRemote(const Tuple& tuple, unsigned worker);
 
   // Immutable after construction.

@@ -58,6 +58,9 @@ class ConnectionTable {
   // tuples is at most the capacity it was made with.
   virtual bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) = 0;
   virtual bool Erase(const Tuple& tuple, uint32_t hash) = 0;
+  // The entry that leads to this connection in `direction`, whose tuple has this hash. Reads
+  // nothing of the connection.
+  virtual bool EraseLocal(const Connection* connection, Direction direction, uint32_t hash) = 0;
   virtual size_t size() const = 0;
 
   TableValue Lookup(const Tuple& tuple) const { return Lookup(tuple, Hash(tuple)); }

@@ -173,6 +173,8 @@ class Tracker {
   Connection* Living(TableValue value, Time now);
   bool InsertBoth(Connection* connection);
   Connection* Winner(const Connection& loser, Time now);
+  // Destroy() with the hashes of the connection's tuples.
+  void End(Connection* connection, Time now, uint32_t original_hash, uint32_t reply_hash);
   void FreeUnconfirmed(Connection* connection);
   void ReapBefore(Time now);
   bool EarlyDrop(Time now);

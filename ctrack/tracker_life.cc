@@ -163,9 +163,14 @@ Connection* Tracker::Find(const Tuple& tuple, Direction* direction, Time now) {
 void Tracker::Destroy(Connection* connection, Time now) {
   assert(connection->Has(kConfirmed));
   if (connection->Has(kDying)) return;
+  End(connection, now, table_->Hash(connection->original()), table_->Hash(connection->reply()));
+}
+
+// Of a connection with itself there is one entry alone.
+void Tracker::End(Connection* connection, Time now, uint32_t original_hash, uint32_t reply_hash) {
   connection->status |= kDying;
-  table_->Erase(connection->original(), table_->Hash(connection->original()));
-  table_->Erase(connection->reply(), table_->Hash(connection->reply()));
+  table_->EraseLocal(connection, Direction::kOriginal, original_hash);
+  table_->EraseLocal(connection, Direction::kReply, reply_hash);
   observer_->OnConnection(ConnEvent::kDestroy, 0, *connection, now);
   observer_->OnClosed(*connection);
   // What is left of its time stays, for the rest of the packet's way (--ctexpire).
@@ -237,18 +242,20 @@ void Tracker::EndTogether(std::span<Connection* const> connections, Time now) {
   std::array<uint32_t, 2 * kTogether> hashes;
   std::array<TableValue, 2 * kTogether> values;
   size_t count = 0;
+  observer_->OnEndsAhead(connections);
   for (const Connection* connection : connections) {
     tuples[count++] = connection->original();
     tuples[count++] = connection->reply();
   }
   table_->HashBurst({tuples.data(), count}, {hashes.data(), count});
   table_->LookupBurst({tuples.data(), count}, {hashes.data(), count}, {values.data(), count});
-  for (Connection* connection : connections) {
+  for (size_t i = 0; i < connections.size(); ++i) {
+    Connection* connection = connections[i];
     if (!Expired(*connection, now)) {
       if (!UnderPressure()) continue;
       ++stats_.early_drop;
     }
-    Destroy(connection, now);
+    End(connection, now, hashes[2 * i], hashes[2 * i + 1]);
   }
 }
 
@@ -270,7 +277,7 @@ void Tracker::Sweep(Time now, unsigned budget, unsigned most) {
     Connection* connection = pool_->At(sweep_cursor_++);
     if (!MayEnd(connection, now)) continue;
     __builtin_prefetch(&connection->tuples);
-    __builtin_prefetch(&connection->tuples[1]);
+    __builtin_prefetch(&connection->path);  // and the end of the reply's tuple
     lots[lot][count++] = connection;
     if (count < kTogether) continue;
     lot ^= 1;

@@ -128,6 +128,12 @@ void Pipeline::Impl::OnClosed(ctrack::Connection& connection) {
   if (rules().HasConnlimit()) rules().NoteConnection(connection);
 }
 
+void Pipeline::Impl::OnEndsAhead(std::span<ctrack::Connection* const> connections) {
+  for (const ctrack::Connection* connection : connections) {
+    if (connection->Has(ctrack::kSrcNat)) sources_.Prefetch(connection->original());
+  }
+}
+
 const ctrack::Connection* Pipeline::Impl::FindConnection(const net::Tuple& tuple, net::Time now) {
   ctrack::Direction direction;
   return tracker_.Find(tuple, &direction, now);

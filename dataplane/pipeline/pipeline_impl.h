@@ -218,6 +218,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void OnConnection(ctrack::ConnEvent event, uint32_t changes, const ctrack::Connection& connection,
                     net::Time now) override;
   void OnClosed(ctrack::Connection& connection) override;
+  void OnEndsAhead(std::span<ctrack::Connection* const> connections) override;
   void SendFrame(net::Packet* packet) override;
   void Unresolved(net::Packet* packet) override;
   void TimedOut(net::Packet* first) override;

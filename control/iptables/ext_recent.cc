@@ -75,9 +75,11 @@ class RecentExtension : public MatchOf<RecentMatch> {
   }
 
  protected:
-  RecentMatch InitStruct(Family family) const override {
+  // Of an IPv6 address too, whatever the rule's family: both share a list. --mask 255.255.255.255
+  // leaves four bytes of it.
+  RecentMatch InitStruct(Family /*family*/) const override {
     RecentMatch match;
-    match.mask = AllOnes(family);
+    match.mask = AllOnes(Family::kIpv6);
     return match;
   }
 

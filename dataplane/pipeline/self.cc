@@ -114,8 +114,8 @@ void Pipeline::Impl::SendError(const Flight& about, const route::IcmpError& what
   if (about.source == Source::kPort) {
     const auto* ethernet = packet.At<net::EthernetHeader>(0);
     if (ethernet == nullptr || ethernet->destination.IsMulticast()) return;
-    if (about.route.kind == route::RouteKind::kBroadcast) return;
   }
+  if (about.route.kind == route::RouteKind::kBroadcast) return;
   const auto source = ErrorSource(about);
   if (!source) return;
   if (!IsPathMtuError(packet.ip.family, what) && snapshot_->limit_icmp_errors &&
@@ -131,6 +131,7 @@ void Pipeline::Impl::SendError(const Flight& about, const route::IcmpError& what
 }
 
 void Pipeline::Impl::SendReset(const Flight& about, net::Hook) {
+  if (about.route.kind == route::RouteKind::kBroadcast) return;  // nf_send_reset
   net::Packet reset;
   if (!route::BuildTcpReset(context_.io->pool(), *about.packet, static_cast<uint16_t>(rng_.Next()),
                             &reset)) {

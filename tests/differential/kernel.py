@@ -178,6 +178,7 @@ class Kernel:
         self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
         self.netlink.bind((0, 0))
         self.raw4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self.raw4.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self.raw6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.raw6.setsockopt(socket.IPPROTO_IPV6, 36, 1)  # IPV6_HDRINCL
 

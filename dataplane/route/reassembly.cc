@@ -118,9 +118,10 @@ Datagram* Reassembler::Impl::FindOrCreate(const DatagramKey& key, Time now) {
   return store.Create(key, now + timeout, settings.max_per_source);
 }
 
-// Checks a fragment's end against the datagram's, and notes it.
+// Checks a fragment's end against the datagram's, and notes it. An IPv4 end beyond all datagrams
+// counts as any other; Assemble() refuses what it ends.
 bool Reassembler::Impl::ExtentFits(Datagram* datagram, const Packet& packet, const Extent& extent) {
-  if (extent.end <= extent.begin || extent.end > kMaxDatagram) return false;
+  if (extent.end <= extent.begin) return false;
   if (!packet.ip.more_fragments) {
     if (extent.end < datagram->length) return false;
     if (datagram->last_in && extent.end != datagram->length) return false;
@@ -156,13 +157,17 @@ bool Reassembler::Impl::Add(Packet* packet, Time now) {
     sink->Drop(packet, DropReason::kFragmentInvalid);
     return false;
   }
+  const Extent extent = ExtentOf(*packet);
+  DropReason reason = DropReason::kFragmentInvalid;
+  if (packet->ip.family == Family::kIpv6 && extent.end > kMaxDatagram) {
+    sink->Drop(packet, reason);  // the others stay
+    return false;
+  }
   Datagram* datagram = FindOrCreate(KeyOf(*packet), now);
   if (datagram == nullptr) {
     sink->Drop(packet, DropReason::kFragmentMemory);
     return false;
   }
-  const Extent extent = ExtentOf(*packet);
-  DropReason reason = DropReason::kFragmentInvalid;
   if (ExtentFits(datagram, *packet, extent)) {
     const bool crowded = datagram->fragments >= settings.max_fragments;
     const auto insertion =

@@ -103,8 +103,11 @@ def ask(netlink, kind, body):
 
 
 def mtu_towards(conf, destination):
-    """The MTU of the port that leads to an address (bytes)."""
+    """The MTU of the port that leads to an address (bytes); that of `lo` for the appliance's own."""
     address = ipaddress.ip_address(destination)
+    own = {ipaddress.ip_interface(a).ip for port in conf["ports"] for a in port.get("addresses", [])}
+    if address.is_loopback or address in own:
+        return 65536
     routes = [r for r in conf.get("routes", []) if address in ipaddress.ip_network(r["prefix"])]
     for hop in [address] + [ipaddress.ip_address(r["via"]) for r in routes]:
         for port in conf["ports"]:

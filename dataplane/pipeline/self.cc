@@ -52,7 +52,8 @@ RejectCode CodeOf(rules::RejectWith with) {
 }
 
 // nf_reject_verify_csum: what has no sum of its own kind is taken to be a plain one's complement
-// sum over the whole payload (IPv6: and the pseudo header), whatever its protocol.
+// sum over the whole packet (IPv6: over payload and pseudo header), whatever its protocol. An IPv4
+// header's own sum is all ones, so that nothing but zeros behind it is right, too.
 bool ChecksumLooksRight(const net::Packet& packet) {
   const net::ParsedPacket& ip = packet.ip;
   const bool v4 = ip.family == Family::kIpv4;
@@ -70,7 +71,7 @@ bool ChecksumLooksRight(const net::Packet& packet) {
       break;
   }
   const uint32_t initial =
-      v4 ? 0
+      v4 ? 0xffff
          : net::PseudoHeaderSum(ip.family, ip.source, ip.destination, ip.protocol, ip.L4Length());
   return net::OnesSum(packet.L4(), ip.L4Length(), initial) == 0xffff;
 }

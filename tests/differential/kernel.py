@@ -63,6 +63,7 @@ ASIDE = """
 table inet oracle_aside {
   chain output {
     type filter hook output priority -500; policy accept;
+    icmpv6 type 137 meta skuid 0 accept  # from a socket of ours, not the stack's own
     icmpv6 type { 131, 132, 133, 135, 136, 137, 143 } drop
     ip protocol igmp drop
     ct mark 0xfeedface counter

@@ -112,7 +112,8 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
     return false;
   }
   f.route = routes().Lookup(family, packet.ip.destination, packet.in_port);
-  if (family == net::Family::kIpv4 && packet.ip.source.IsZero() && packet.ip.destination.IsZero()) {
+  if (family == net::Family::kIpv4 && packet.ip.source.AsV4() == 0 &&
+      packet.ip.destination.AsV4() == 0) {
     f.route = {RouteKind::kBroadcast, packet.in_port, packet.ip.destination};  // the old broadcast
   }
   // DNAT to ::1 leads nowhere: only lo has a route to it.

@@ -3,6 +3,7 @@
 // limited broadcast) is answered before it.
 #include "dataplane/route/route_table.h"
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -24,6 +25,13 @@ using PrefixKey = std::tuple<Family, IpAddress, uint8_t>;
 
 PrefixKey KeyOf(Family family, const IpAddress& address, uint8_t length) {
   return {family, address & net::PrefixMask(family, length), length};
+}
+
+// Prefix::Contains, quickly.
+bool Holds(const Prefix& subnet, const IpAddress& address) {
+  if (subnet.family != Family::kIpv4) return subnet.Contains(address);
+  const uint32_t differs = subnet.address.AsV4() ^ address.AsV4();
+  return subnet.length == 0 || differs >> (32 - std::min<uint8_t>(subnet.length, 32)) == 0;
 }
 
 // Tells most strangers from our own addresses.
@@ -230,7 +238,7 @@ std::optional<IpAddress> RouteTable::SourceFor(PortId port_id, Family family,
   // link: MASQUERADE must not choose a link-local source.
   if (!net::IsLinkLocal(family, next_hop)) {
     for (const Prefix& own : config->addresses) {
-      if (own.family == family && own.Contains(next_hop)) return own.address;
+      if (own.family == family && Holds(own, next_hop)) return own.address;
     }
   }
   for (const Prefix& own : config->addresses) {

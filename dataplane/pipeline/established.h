@@ -24,7 +24,9 @@
 // test compares them).
 #pragma once
 
+#include <bit>
 #include <cstdint>
+#include <cstring>
 
 #include "ctrack/connection.h"
 #include "dataplane/net/checksum.h"
@@ -60,14 +62,15 @@ inline bool PlainChecksumValid(uint64_t addresses, uint8_t protocol, const uint8
 inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::WireEnds& answers) {
   auto* ip = reinterpret_cast<net::Ipv4Header*>(l3);
   uint8_t* l4 = l3 + sizeof(net::Ipv4Header);
-  const uint64_t addresses = uint64_t{uint32_t{~net::LoadRaw<uint32_t>(ip->source)}} +
-                             answers.destination +
-                             uint32_t{~net::LoadRaw<uint32_t>(ip->destination)} + answers.source;
-  const uint64_t ports =
-      uint64_t{static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4))} + answers.destination_port +
-      static_cast<uint16_t>(~net::LoadRaw<uint16_t>(l4 + 2)) + answers.source_port;
-  const uint64_t swapped_addresses = uint64_t{answers.source} << 32 | answers.destination;
-  const uint32_t swapped_ports = uint32_t{answers.source_port} << 16 | answers.destination_port;
+  // 2^16 is 1 modulo 0xffff, so words of any size add up to the same sum.
+  const auto old_addresses = net::LoadRaw<uint64_t>(ip->source);
+  const auto new_addresses = net::LoadRaw<uint64_t>(&answers.source);
+  const auto old_ports = net::LoadRaw<uint32_t>(l4);
+  const auto new_ports = net::LoadRaw<uint32_t>(&answers.source_port);
+  const uint64_t addresses = net::RawWords(~old_addresses) + net::RawWords(new_addresses);
+  const uint64_t ports = uint64_t{static_cast<uint32_t>(~old_ports)} + new_ports;
+  const uint64_t swapped_addresses = std::rotl(new_addresses, 32);
+  const uint32_t swapped_ports = std::rotl(new_ports, 16);
   std::memcpy(ip->source, &swapped_addresses, 8);
   std::memcpy(l4, &swapped_ports, 4);
   const uint16_t header =

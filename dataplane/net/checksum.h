@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -24,12 +25,13 @@ constexpr uint64_t RawWords(uint64_t eight_bytes) {
   return (eight_bytes & 0xffffffff) + (eight_bytes >> 32);
 }
 
-// Folds to 16 bits: 0 only where the sum is 0.
+// Folds to 16 bits: 0 only where the sum is 0. Each half of a word added to the other, with the
+// carry, is the upper half of the word plus itself turned round.
 constexpr uint16_t FoldRaw(uint64_t sum) {
-  sum = RawWords(sum);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>((sum & 0xffff) + (sum >> 16));
+  sum += std::rotl(sum, 32);
+  auto word = static_cast<uint32_t>(sum >> 32);
+  word += std::rotl(word, 16);
+  return static_cast<uint16_t>(word >> 16);
 }
 
 // RFC 1624 eqn 3 on a raw checksum field: `delta` is the sum of ~m + m' over what has changed.

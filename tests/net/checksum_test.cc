@@ -40,6 +40,24 @@ TEST(OnesSumTest, CarriesAllTheWay) {
   EXPECT_EQ(OnesSum(bytes.data(), 65535), ReferenceSum(bytes, 0));
 }
 
+TEST(FoldRawTest, AddsAllHalvesWithTheirCarries) {
+  Rng rng(5);
+  const auto fold = [](uint64_t sum) {
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<uint16_t>(sum);
+  };
+  for (int round = 0; round < 20000; ++round) {
+    // Words that are nearly all ones or zeros carry most.
+    uint64_t sum = rng.Next() >> rng.Below(64);
+    if (round % 3 == 0) sum = ~uint64_t{0} - (rng.Next() >> rng.Below(64));
+    ASSERT_EQ(FoldRaw(sum), fold(sum)) << sum;
+  }
+  for (const uint64_t sum : {uint64_t{0}, uint64_t{0xffff}, uint64_t{0x10000}, uint64_t{1} << 32,
+                             ~uint64_t{0}, uint64_t{0xffffffff}, uint64_t{0x1fffffffe}}) {
+    EXPECT_EQ(FoldRaw(sum), fold(sum)) << sum;
+  }
+}
+
 TEST(UpdateChecksumTest, EqualsFullRecomputation) {
   Rng rng(2);
   for (int round = 0; round < 20000; ++round) {

@@ -56,7 +56,8 @@ def run_kernel(scenario, kernel, patient=False):
             result.unsent.add(index)
         out = [(twin_on_lo(scenario, port, data) if p == "host:lo" else p,
                 data if p.startswith("host:") else data[14:]) for p, data in out]
-        result.out[index] = emitted[index + 1] = out
+        result.out[index] = out
+        emitted[index + 1] = results.whole_for_host(out)
     connections = []
     for family, rules in ((4, scenario.rules4), (6, scenario.rules6)):
         if rules:
@@ -176,7 +177,7 @@ class Postern:
             result = self.replay(scenario, packets, times,
                                  kernel_result.unsent if kernel_result else ())
             result.unsent = kernel_result.unsent if kernel_result else set()
-            emitted = {i + 1: out for i, out in enumerate(result.out)}
+            emitted = {i + 1: results.whole_for_host(out) for i, out in enumerate(result.out)}
             if not any(step.depends for step in scenario.steps):
                 return result
         return result

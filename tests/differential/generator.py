@@ -4,6 +4,7 @@ scenario."""
 import random as randomness
 
 import scenario as scenarios
+from pointed_rules import PointedRules
 from protocol_generator import Gre, Redirect, Sctp, UdpLite
 from rules_generator import Rules
 from tcp_generator import Tcp
@@ -29,17 +30,26 @@ COMMON = ((Tcp, Udp, Ping, Fragments, Strange, Other), (50, 22, 9, 7, 9, 3))
 RARE = ((Sctp, Gre, UdpLite, Redirect, Udp, Tcp), (60, 12, 6, 8, 8, 6))
 WIDE = ((Tcp, Udp, Crowd, Stream, Query, Quotes, Headers, Wrong, Pieces, Ping, Sctp, Gre, UdpLite),
         (30, 8, 9, 8, 7, 14, 8, 6, 10, 4, 2, 2, 2))
+POINTED = ((Tcp, Udp, Crowd, Query, Quotes, Ping, Other, Headers, Sctp, Gre, UdpLite),
+           (26, 14, 4, 10, 14, 4, 10, 8, 4, 4, 4))
 # Seeds with these bits bring the rare protocols, and the whole language.
 RARE_BIT, WIDE_BIT = 1 << 19, 1 << 20
-# Seeds above take turns: half of them wide, a quarter rare.
-FRESH = 1 << 60
+# Seeds from here on take turns: half of them wide, a quarter rare.
+TURNS = 1 << 60
+# And from here on, also with rules that point at the traffic.
+FRESH = 1 << 61
 
 
 def variety(seed):
-    """(whether the rules are of the whole language, the kinds of flows)"""
+    """(class of the rules, the kinds of flows)"""
+    turns = ((Rules, COMMON), (WideRules, WIDE), (Rules, RARE), (WideRules, WIDE), (PointedRules, POINTED))
     if seed >= FRESH:
-        return ((False, COMMON), (True, WIDE), (False, RARE), (True, WIDE))[seed % 4]
-    return bool(seed & WIDE_BIT), WIDE if seed & WIDE_BIT else RARE if seed & RARE_BIT else COMMON
+        return turns[seed % 5]
+    if seed >= TURNS:
+        return turns[seed % 4]
+    if seed & WIDE_BIT:
+        return WideRules, WIDE
+    return Rules, RARE if seed & RARE_BIT else COMMON
 
 
 def flow(random, six, serial, kinds):
@@ -85,8 +95,9 @@ def pause(steps, where):
 def generate(seed):
     random = randomness.Random(seed)
     families = random.choices(((4,), (6,), (4, 6)), (70, 20, 10))[0]
-    wide, kinds = variety(seed)
-    text = {family: (WideRules if wide else Rules)(random, family).text() for family in families}
+    rules, kinds = variety(seed)
+    wide = rules is not Rules
+    text = {family: rules(random, family).text() for family in families}
     flows, least = [], random.randint(30, 70)
     while sum(map(len, flows)) < least:
         flows.append(flow(random, random.choice(families) == 6, len(flows), kinds))

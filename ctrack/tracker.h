@@ -96,6 +96,12 @@ class Tracker {
   // connection is released and `ct` becomes that one.
   bool Confirm(CtRef& ct, Time now, net::DropReason* reason);
 
+  // Counts a clash as Confirm does: the caller knows of one that Confirm can't see.
+  void NoteClash() {
+    ++stats_.insert_failed;
+    ++stats_.drop;
+  }
+
   // The packet that held this unconfirmed connection is gone. No effect on a confirmed one.
   void Release(const CtRef& ct);
 

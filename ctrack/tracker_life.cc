@@ -87,15 +87,15 @@ bool Tracker::Confirm(CtRef& ct, Time now, net::DropReason* reason) {
     const bool taken = TupleTaken(connection->original(), nullptr, now) ||
                        TupleTaken(connection->reply(), nullptr, now);
     if (taken || !InsertBoth(connection)) {
-      ++stats_.insert_failed;
       Connection* winner = Winner(*connection, now);
       if (winner != nullptr) {
         FreeUnconfirmed(connection);
         ct.connection = winner;
+        ++stats_.insert_failed;
         ++stats_.clash_resolve;
         return true;
       }
-      ++stats_.drop;
+      NoteClash();
       *reason = net::DropReason::kConntrackClash;
       return false;
     }

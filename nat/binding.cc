@@ -184,9 +184,9 @@ bool Chooser::Search(const KeySpace& space, bool must_suit, Tuple* tuple) {
 Choice Chooser::Choose() {
   if (manip_ == Manip::kSource && !random_) {
     if (SourceInRange(current_, range_)) {
-      if (!Taken(current_)) return {current_};
+      if (!Taken(current_)) return {current_, false, true};
     } else if (Tuple reused; ReuseSource(&reused)) {
-      return {reused};
+      return {reused, false, true};
     }
   }
 
@@ -194,19 +194,23 @@ Choice Chooser::Choose() {
   SpreadAddress(manip_, range_, &tuple);
   const Tuple kept = tuple;
   bool kept_is_free = false;
-  if (KeepsKey(kept, &kept_is_free)) return {kept, !kept_is_free && Taken(kept)};
-
   KeySpace space;
+  if (KeepsKey(kept, &kept_is_free)) {
+    const bool other = manip_ == Manip::kSource || FindKeySpace(kept, &space);
+    return {kept, !kept_is_free && Taken(kept), kept_is_free && other};
+  }
+
   if (!FindKeySpace(tuple, &space)) return {kept, !kept_is_free && Taken(kept)};
+  const bool others = space.size > 1;
   if (picky_) {
-    if (Search(space, true, &tuple)) return {tuple};
-    if (kept_is_free) return {kept};
-    if (!stepped_over_) return {tuple, true};
+    if (Search(space, true, &tuple)) return {tuple, false, others};
+    if (kept_is_free) return {kept, false, others};
+    if (!stepped_over_) return {tuple, true, others};
     // None suits: the replies will be handed over.
   }
   tuple = kept;
   const bool found = Search(space, false, &tuple);
-  return {tuple, !found};
+  return {tuple, !found, others};
 }
 
 }  // namespace

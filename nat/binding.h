@@ -34,6 +34,7 @@ class TupleOracle {
 struct Choice {
   Tuple tuple;             // the original direction's tuple after translation
   bool exhausted = false;  // no free tuple was found; the packet will clash at confirmation
+  bool checked = false;    // another one would have been taken if somebody had this one
 };
 
 // `current` is the mirror of the connection's reply tuple. `sources` may be null.

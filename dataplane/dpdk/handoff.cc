@@ -18,7 +18,8 @@ net::Result<std::unique_ptr<HandoffMesh>> HandoffMesh::Create(unsigned workers) 
   for (unsigned i = 0; i < workers * workers; ++i) {
     if (i / workers == i % workers) continue;
     mesh->packets_[i] = Ring<void*>::Create(kPacketRing);
-    mesh->entries_[i] = Ring<pipeline::RemoteEntry>::Create(kEntryRing / workers);
+    mesh->entries_[i] =
+        Ring<pipeline::RemoteEntry>::Create(kEntryRing / workers + mesh->urgent_entries());
     if (mesh->packets_[i] == nullptr || mesh->entries_[i] == nullptr) {
       return net::Error{"no memory for the rings between workers; raise memory_mb"};
     }

@@ -31,6 +31,8 @@ class HandoffMesh {
     return *entries_[from * workers_ + to];
   }
   unsigned workers() const { return workers_; }
+  // Places of a ring of entries that are kept for urgent ones: a question each way for all claims.
+  unsigned urgent_entries() const { return 2 * pipeline::MostClaims(workers_); }
 
  private:
   explicit HandoffMesh(unsigned workers) : workers_(workers) {}

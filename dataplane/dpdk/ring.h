@@ -45,6 +45,8 @@ class Ring {
   unsigned Pop(T* items, unsigned count) {
     return rte_ring_sc_dequeue_burst_elem(ring_, items, sizeof(T), count, nullptr);
   }
+  // At least so many elements find room. Producer.
+  unsigned Room() const { return rte_ring_free_count(ring_); }
   bool Empty() const { return rte_ring_empty(ring_) != 0; }
 
  private:

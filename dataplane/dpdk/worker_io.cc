@@ -122,7 +122,9 @@ void WorkerIo::Handoff(unsigned worker, pipeline::HandoffKind kind, net::Packet*
 }
 
 void WorkerIo::SendRemoteEntry(unsigned worker, const pipeline::RemoteEntry& message) {
-  if (!mesh_->entries(worker_, worker).Push(message)) entries_lost_.Add(1);
+  Ring<pipeline::RemoteEntry>& ring = mesh_->entries(worker_, worker);
+  const bool room = message.IsUrgent() || ring.Room() > mesh_->urgent_entries();
+  if (!room || !ring.Push(message)) entries_lost_.Add(1);
 }
 
 void WorkerIo::Flush() {

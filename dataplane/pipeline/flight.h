@@ -13,6 +13,10 @@ namespace postern::pipeline {
 // Where a packet came from, which decides who hears of its end.
 enum class Source : uint8_t { kPort, kHost, kSelf };  // kSelf: an error or reset that Postern sends
 
+// A place in the ClaimRoom (claim_room.h).
+using ClaimId = uint16_t;
+inline constexpr ClaimId kNoClaim = 0xffff;
+
 struct Flight {
   net::Packet* packet = nullptr;
   net::Time now = 0;
@@ -26,6 +30,8 @@ struct Flight {
   net::PortId in = net::kNoPort;    // input interface as the rules see it
   net::PortId out = net::kNoPort;   // output interface as the rules see it
   net::PortId twin = net::kNoPort;  // where the host's kernel gets it; kNoPort: the in port's twin
+  ClaimId claim = kNoClaim;         // its connection's reply tuple has been asked for
+  uint32_t first_mark = 0;          // at OUTPUT: the mark that it was routed with
   route::RouteResult route;
   uint32_t counted_bytes = 0;  // l3 length that the rules counted
   // The remembered path that this packet follows instead of walking; kNoPath: it walks.

@@ -22,6 +22,7 @@ using net::Verdict;
 using route::RouteKind;
 
 void Pipeline::Impl::Ingress(net::Packet* packet, const Known& known, net::Time now) {
+  if (claims_.asked() != 0 && WaitBehindClaim(packet, Source::kPort)) return;
   Flight f;
   f.packet = packet;
   f.now = now;
@@ -29,7 +30,14 @@ void Pipeline::Impl::Ingress(net::Packet* packet, const Known& known, net::Time 
   f.path = BeginPath();
 
   TryRemembered(f, known);
-  if (!Prerouting(f, known)) return;
+  if (Prerouting(f, known)) RouteAndGo(f);
+}
+
+void Pipeline::Impl::RouteAndGo(Flight& f) {
+  if (f.in == net::kLoopbackPort) {
+    InputPath(f);
+    return;
+  }
   if (!RouteInput(f)) return;
   if (f.route.kind == RouteKind::kUnicast) {
     ForwardPath(f);
@@ -39,9 +47,8 @@ void Pipeline::Impl::Ingress(net::Packet* packet, const Known& known, net::Time 
 }
 
 bool Pipeline::Impl::Prerouting(Flight& f, const Known& known) {
-  // Another worker holds the connection: raw must count the packet there alone.
-  if (known.looked_up && known.value.IsRemote() && known.table_changes == table_changes_) {
-    HandOverToOwner(f.packet, HandoffKind::kReceived, known.value.worker());
+  if (remote_entries_ != 0 && known.tracked == nullptr &&
+      HandOverToHolder(f.packet, HandoffKind::kReceived, known)) {
     return false;
   }
   return Chain(f, Table::kRaw, Hook::kPrerouting) && Track(f, Hook::kPrerouting, known) &&
@@ -58,10 +65,11 @@ bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
                                : tracker_.Track(*f.packet, hook, f.now, fresh,
                                                 fresh ? known.value : ctrack::TableValue{});
   if (result.hand_to >= 0) {
-    // Another worker holds the connection (a remote entry). What raw counted there will be counted
-    // again by that worker, so nothing is counted here.
-    HandOverToOwner(f.packet,
-                    f.source == Source::kHost ? HandoffKind::kFromHost : HandoffKind::kReceived,
+    // Another worker holds the connection, and raw has hidden that until now. What it counted will
+    // be counted again by that worker, so nothing is counted here.
+    constexpr std::array<HandoffKind, 3> kKinds = {HandoffKind::kReceived, HandoffKind::kFromHost,
+                                                   HandoffKind::kOwn};
+    HandOverToOwner(f.packet, kKinds[static_cast<size_t>(f.source)],
                     static_cast<unsigned>(result.hand_to));
     return false;
   }
@@ -139,10 +147,14 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
 }
 
 void Pipeline::Impl::InputPath(Flight& f) {
-  if (!Chain(f, Table::kMangle, Hook::kInput) || !Chain(f, Table::kFilter, Hook::kInput) ||
-      !NatHook(f, Hook::kInput) || !Confirm(f)) {
-    return;
+  if (Chain(f, Table::kMangle, Hook::kInput) && Chain(f, Table::kFilter, Hook::kInput) &&
+      NatHook(f, Hook::kInput)) {
+    EnterHost(f);
   }
+}
+
+void Pipeline::Impl::EnterHost(Flight& f) {
+  if (!Confirm(f)) return;
   net::Packet* packet = f.packet;
   const net::PortId twin = f.twin != net::kNoPort ? f.twin : packet->in_port;
   Finish(f, Verdict::kAccept, DropReason::kNone);
@@ -156,10 +168,14 @@ void Pipeline::Impl::InputPath(Flight& f) {
 
 void Pipeline::Impl::ForwardPath(Flight& f) {
   f.out = f.route.port;
-  if (!ForwardChecks(f) || !Chain(f, Table::kMangle, Hook::kForward) ||
-      !Chain(f, Table::kFilter, Hook::kForward) || !Postrouting(f)) {
-    return;
+  if (ForwardChecks(f) && Chain(f, Table::kMangle, Hook::kForward) &&
+      Chain(f, Table::kFilter, Hook::kForward) && Postrouting(f)) {
+    LeaveForwarded(f);
   }
+}
+
+void Pipeline::Impl::LeaveForwarded(Flight& f) {
+  if (!Confirm(f)) return;
   net::Packet* packet = f.packet;
   const route::RouteResult route = f.route;
   Finish(f, Verdict::kAccept, DropReason::kNone);
@@ -218,75 +234,8 @@ bool Pipeline::Impl::ForwardChecks(Flight& f) {
   return true;
 }
 
-net::PortId Pipeline::Impl::OutPort(const route::RouteResult& route) {
-  return route.kind == RouteKind::kLocal ? net::kLoopbackPort : route.port;
-}
-
-// ip_route_output: a loopback source leaves by no port. ip6_route_output doesn't mind.
-route::RouteResult Pipeline::Impl::RouteOut(const net::ParsedPacket& ip, net::PortId link) const {
-  const route::RouteResult route = routes().Lookup(ip.family, ip.destination, link);
-  const bool stays = route.kind == RouteKind::kLocal || ip.family == net::Family::kIpv6;
-  return stays || !net::IsLoopback(ip.family, ip.source) ? route : route::RouteResult{};
-}
-
-void Pipeline::Impl::OutputPath(Flight& f) {
-  const net::Family family = f.packet->ip.family;
-  const net::IpAddress destination = f.packet->ip.destination;
-  const uint32_t mark = f.packet->mark;
-  if (!Chain(f, Table::kMangle, Hook::kOutput) || !NatHook(f, Hook::kOutput) ||
-      !Chain(f, Table::kFilter, Hook::kOutput)) {
-    return;
-  }
-  // ip_route_me_harder: a changed destination is routed again; every OUTPUT chain saw the first
-  // way.
-  if (f.packet->ip.destination != destination || f.packet->mark != mark) {
-    f.route = RouteOut(f.packet->ip, f.source == Source::kHost ? f.packet->out_port : f.out);
-    f.out = OutPort(f.route);
-    if (f.route.kind == RouteKind::kUnreachable) {
-      FinishDrop(f, DropReason::kNoRoute);
-      return;
-    }
-  }
-  if (!Postrouting(f)) return;
-  if (f.route.kind == RouteKind::kLocal) {
-    LoopBack(f);
-    return;
-  }
-  // ip_fragment, ip6_fragment: DNAT may lead what a program has sent to a port with a smaller MTU.
-  const bool whole = family == net::Family::kIpv6 || f.packet->ip.dont_fragment;
-  const uint32_t mtu = PathMtu(f.route);
-  if (f.source == Source::kHost && whole && f.packet->ip.l3_length > mtu) {
-    SendError(f, family == net::Family::kIpv4 ? route::IcmpError{net::kIcmpUnreachable, 4, mtu}
-                                              : route::IcmpError{net::kIcmpv6PacketTooBig, 0, mtu});
-    FinishDrop(f, DropReason::kPacketTooBig);
-    return;
-  }
-  net::Packet* packet = f.packet;
-  const route::RouteResult route = f.route;
-  const net::Time now = f.now;
-  Finish(f, Verdict::kAccept, DropReason::kNone);
-  SendOut(packet, route, now);
-}
-
-// What the appliance sends to itself comes in again by lo, with its connection: conntrack doesn't
-// see it twice.
-void Pipeline::Impl::LoopBack(Flight& f) {
-  f.in = net::kLoopbackPort;
-  f.out = net::kNoPort;
-  if (f.twin == net::kNoPort) f.twin = f.route.port;
-  const bool known = f.ct.connection != nullptr;
-  const bool raw =
-      known ? Attached(f, Hook::kPrerouting) : Chain(f, Table::kRaw, Hook::kPrerouting);
-  // What had no connection is looked at again.
-  if (raw && (known || Track(f, Hook::kPrerouting, Known{})) &&
-      Chain(f, Table::kMangle, Hook::kPrerouting) && NatHook(f, Hook::kPrerouting)) {
-    InputPath(f);
-  }
-}
-
 bool Pipeline::Impl::Postrouting(Flight& f) {
-  return Chain(f, Table::kMangle, Hook::kPostrouting) && NatHook(f, Hook::kPostrouting) &&
-         Confirm(f);
+  return Chain(f, Table::kMangle, Hook::kPostrouting) && NatHook(f, Hook::kPostrouting);
 }
 
 bool Pipeline::Impl::Confirm(Flight& f) {
@@ -294,7 +243,9 @@ bool Pipeline::Impl::Confirm(Flight& f) {
   // reset): the packet that began the connection has been refused.
   if (!f.unconfirmed || ctrack::IsReply(f.ct.info)) return true;
   DropReason reason = DropReason::kConntrackClash;
-  if (!tracker_.Confirm(f.ct, f.now, &reason)) {
+  const bool refused = f.claim != kNoClaim && WasRefused(f);
+  if (refused) tracker_.NoteClash();
+  if (refused || !tracker_.Confirm(f.ct, f.now, &reason)) {
     if (f.nat_exhausted) {
       reason = DropReason::kNatExhausted;
       ++stats_.nat_exhausted;
@@ -304,25 +255,20 @@ bool Pipeline::Impl::Confirm(Flight& f) {
     return false;
   }
   f.unconfirmed = false;
-  if (Announce(f.ct.connection)) return true;
-  f.ct = {};
-  FinishDrop(f, DropReason::kNatExhausted);
-  return false;
+  Announce(f.ct.connection, f.claim != kNoClaim && claims_.At(f.claim).granted);
+  return true;
 }
 
 // What a connection that was just confirmed owes to others: its source to later translations, and
-// to the owner of the answers who holds it. False where that owner's refusal is here at once; then
-// the connection is gone.
-bool Pipeline::Impl::Announce(const ctrack::Connection* connection) {
+// to the owner of the answers who holds it, unless he has been asked.
+void Pipeline::Impl::Announce(const ctrack::Connection* connection, bool asked) {
   // netfilter lists the sources that it leaves alone, too, but only looks for what lies in a range
   // that the source itself doesn't lie in.
   if (connection->Has(ctrack::kSrcNat)) sources_.Insert(connection->pool_index);
   const net::Tuple reply = connection->reply();
-  const unsigned owner = context_.owners->OwnerOf(reply);
-  if (owner == context_.worker) return true;
-  context_.io->SendRemoteEntry(
-      owner, {reply, static_cast<uint16_t>(context_.worker), RemoteEntry::Kind::kAdd});
-  return tracker_.table().Lookup(reply).connection() == connection;
+  if (!asked && context_.owners->OwnerOf(reply) != context_.worker) {
+    TellOwner(reply, RemoteEntry::Kind::kAdd);
+  }
 }
 
 rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {
@@ -362,18 +308,23 @@ void Pipeline::Impl::Refused(Flight& f, Hook hook, const rules::WalkResult& resu
 }
 
 void Pipeline::Impl::Finish(Flight& f, Verdict verdict, DropReason reason) {
-  const uint64_t bytes = f.counted_bytes != 0 ? f.counted_bytes : uint64_t{f.packet->ip.l3_length};
-  if (f.remembered != rules::kNoPath) {
-    worker_rules().CountPath(f.remembered, 1, bytes);
-  } else {
-    if (verdict == Verdict::kAccept) Remember(f);
-    if (f.path->size > 0) worker_rules().CountPacket(*f.path, bytes);
-  }
+  if (f.remembered == rules::kNoPath && verdict == Verdict::kAccept) Remember(f);
+  Count(f, *f.path);
   if (context_.observer != nullptr && f.source != Source::kSelf) Observe(f, verdict, reason);
   if (f.unconfirmed && f.source != Source::kSelf) {
     tracker_.Release(f.ct);
     f.ct = {};
     f.unconfirmed = false;
+  }
+  if (f.claim != kNoClaim) EndClaim(f);
+}
+
+void Pipeline::Impl::Count(const Flight& f, const rules::PathBuilder& path) {
+  const uint64_t bytes = f.counted_bytes != 0 ? f.counted_bytes : uint64_t{f.packet->ip.l3_length};
+  if (f.remembered != rules::kNoPath) {
+    worker_rules().CountPath(f.remembered, 1, bytes);
+  } else if (path.size > 0) {
+    worker_rules().CountPacket(path, bytes);
   }
 }
 

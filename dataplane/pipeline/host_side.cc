@@ -46,6 +46,8 @@ void Pipeline::Impl::ReceiveHost(net::Packet* packet, net::Time now) {
 }
 
 void Pipeline::Impl::Egress(net::Packet* packet, const Known& known, net::Time now) {
+  if (claims_.asked() != 0 && WaitBehindClaim(packet, Source::kHost)) return;
+  if (remote_entries_ != 0 && HandOverToHolder(packet, HandoffKind::kFromHost, known)) return;
   Flight f;
   f.packet = packet;
   f.now = now;

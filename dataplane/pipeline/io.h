@@ -3,6 +3,7 @@
 // (pipeline/offline.h) and by tests.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -22,6 +23,7 @@ enum class HandoffKind : uint8_t {
               // choice of owner
   kFragment,  // a fragment, to the worker that reassembles its datagram
   kFromHost,  // an IP packet of the appliance itself
+  kOwn,       // an error or reset that Postern itself sends about a packet without a connection
   kNeighborCopy,  // an ARP or ND message that the sender has answered: learn only
 };
 
@@ -29,14 +31,29 @@ enum class HandoffKind : uint8_t {
 // (DESIGN.md section 3). The holder can't see who else answers to the tuple: the owner arbitrates.
 struct RemoteEntry {
   enum class Kind : uint8_t {
+    kAsk,     // to the owner: may the holder have it? A packet waits for the answer
+    kGrant,   // back to the holder: it is the holder's from now on
+    kTaken,   // back to the holder: somebody else has it
     kAdd,     // to the owner: the holder has it
+    kRefuse,  // back to the holder, after kAdd: somebody else has had it before
     kRemove,  // to the owner: the connection is gone
-    kRefuse,  // back to the holder: somebody else has had it before
   };
   net::Tuple reply;
   uint16_t holder = 0;
+  uint16_t claim = 0;  // the holder's: which packet waits
   Kind kind = Kind::kAdd;
+
+  // A packet waits for it.
+  bool IsUrgent() const { return kind <= Kind::kTaken; }
 };
+
+// Questions that a worker may have under way: with as many answers to another's, the most messages
+// of theirs between two workers.
+constexpr unsigned MostClaims(unsigned workers) {
+  constexpr unsigned kAll = 1024;
+  constexpr unsigned kLeast = 32;
+  return workers == 1 ? 0 : std::max(kAll / workers, kLeast);
+}
 
 // A frame of which nothing is known yet, or which is ready to be sent: a buffer and the bytes in
 // it.
@@ -62,9 +79,10 @@ class PipelineIo {
   virtual void ToHost(net::PortId twin, net::Packet* packet) = 0;
   // Consumes the packet; the other worker gets it through Pipeline::ReceiveHandoff.
   virtual void Handoff(unsigned worker, HandoffKind kind, net::Packet* packet) = 0;
-  // Tells another worker about a reply tuple that it owns but `message.holder` holds. Must be seen
-  // there before packets that are handed over or received later (through
-  // Pipeline::ReceiveRemoteEntry).
+  // Tells another worker about a reply tuple that it owns but `message.holder` holds, or answers.
+  // Must be seen there before packets that are handed over or received later, and after what was
+  // told it before (through Pipeline::ReceiveRemoteEntry, never from within this call). There must
+  // be room for twice MostClaims() urgent messages, whatever others are on their way.
   virtual void SendRemoteEntry(unsigned worker, const RemoteEntry& message) = 0;
   virtual net::BufferPool* pool() = 0;
 };

@@ -13,11 +13,6 @@ using ctrack::CtInfo;
 using net::Hook;
 using net::Manip;
 
-// HOOK2MANIP: sources change on the way out (and in, to us), destinations before routing.
-constexpr Manip ManipAt(Hook hook) {
-  return hook == Hook::kPostrouting || hook == Hook::kInput ? Manip::kSource : Manip::kDestination;
-}
-
 constexpr uint32_t DoneBit(Manip manip) {
   return manip == Manip::kSource ? ctrack::kSrcNatDone : ctrack::kDstNatDone;
 }
@@ -31,12 +26,22 @@ constexpr uint32_t TranslationBit(Manip manip, net::Direction direction) {
 
 class TableOracle final : public nat::TupleOracle {
  public:
+  // `claim`: kNoClaim unless the connection has asked before.
   TableOracle(ctrack::Tracker* tracker, const net::OwnerMap* owners, unsigned worker,
-              const ctrack::Connection* connection, net::Time now)
-      : tracker_(tracker), owners_(owners), worker_(worker), connection_(connection), now_(now) {}
+              const ClaimRoom* claims, ClaimId claim, const ctrack::Connection* connection,
+              net::Time now)
+      : tracker_(tracker),
+        owners_(owners),
+        worker_(worker),
+        claims_(claims),
+        claim_(claim),
+        connection_(connection),
+        now_(now) {}
 
+  // What another worker owns is free until that worker has said otherwise (MayHave asks).
   bool Taken(const net::Tuple& reply) override {
-    return tracker_->TupleTaken(reply, connection_, now_);
+    if (tracker_->TupleTaken(reply, connection_, now_)) return true;
+    return !Suits(reply) && claims_->Taken(reply, claim_);
   }
   bool Suits(const net::Tuple& reply) override { return owners_->OwnerOf(reply) == worker_; }
 
@@ -44,6 +49,8 @@ class TableOracle final : public nat::TupleOracle {
   ctrack::Tracker* tracker_;
   const net::OwnerMap* owners_;
   unsigned worker_;
+  const ClaimRoom* claims_;
+  ClaimId claim_;
   const ctrack::Connection* connection_;
   net::Time now_;
 };
@@ -98,20 +105,22 @@ bool Pipeline::Impl::NatChain(Flight& f, Hook hook) {
     if (result.masquerade && !f.ct.connection->Has(ctrack::kConfirmed)) {
       f.ct.connection->masquerade_port = f.out;
     }
-    return SetupNat(f, manip, range);
+    return SetupNat(f, hook, range);
   }
   // nf_nat_alloc_null_binding: the same address, so that only a clash moves the port.
   const net::Tuple& reply = f.ct.connection->reply();
   range.has_address = true;
   range.first_address = manip == Manip::kSource ? reply.destination : reply.source;
   range.last_address = range.first_address;
-  return SetupNat(f, manip, range);
+  return SetupNat(f, hook, range);
 }
 
-// A null binding to begin with: ChooseReply's answer where nobody answers to the reply.
+// A null binding to begin with: ChooseTuple's answer where nobody answers to the reply.
 bool Pipeline::Impl::LeaveAsItIs(ctrack::Connection* connection, Manip manip) {
   if (connection->Has(ctrack::kConfirmed)) return true;
   if (!tracker_.table().Lookup(connection->reply()).empty()) return false;
+  // Another worker may know somebody.
+  if (context_.owners->OwnerOf(connection->reply()) != context_.worker) return false;
   connection->status |= DoneBit(manip);
   return true;
 }
@@ -146,32 +155,52 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
   return true;
 }
 
-bool Pipeline::Impl::SetupNat(Flight& f, Manip manip, const net::NatRange& range) {
-  // nf_nat_setup_info: a confirmed connection's translation is never decided again.
-  if (f.ct.connection->Has(ctrack::kConfirmed)) return true;
-  if (ChooseReply(f.ct.connection, manip, range, f.now, &f.nat_exhausted)) return true;
-  FinishDrop(f, net::DropReason::kNatFailed);
-  return false;
+// nf_nat_setup_info. The source comes last, and what it ends with is what confirmation wants;
+// before it only a tuple matters that another one would be taken for.
+bool Pipeline::Impl::SetupNat(Flight& f, Hook hook, const net::NatRange& range) {
+  ctrack::Connection* connection = f.ct.connection;
+  // A confirmed connection's translation is never decided again.
+  if (connection->Has(ctrack::kConfirmed)) return true;
+  const Manip manip = ManipAt(hook);
+  const auto current = net::Mirror(connection->reply());
+  if (!current) {
+    FinishDrop(f, net::DropReason::kNatFailed);
+    return false;
+  }
+  const nat::Choice choice = ChooseTuple(connection, manip, range, *current, f.claim, f.now);
+  std::optional<net::Tuple> changed;
+  if (!(choice.tuple == *current)) {
+    changed = net::Mirror(choice.tuple);
+    if (!changed) {
+      FinishDrop(f, net::DropReason::kNatFailed);
+      return false;
+    }
+  }
+  const net::Tuple& reply = changed ? *changed : connection->reply();
+  f.nat_exhausted = f.nat_exhausted || choice.exhausted;
+  if (context_.owners->workers() > 1 && !MayHave(f, hook, range, choice, reply)) return false;
+  TakeReply(connection, manip, choice.tuple, reply);
+  return true;
 }
 
-// Gives an unconfirmed connection one half of its translation. False where its reply has no mirror.
-bool Pipeline::Impl::ChooseReply(ctrack::Connection* connection, Manip manip,
-                                 const net::NatRange& range, net::Time now, bool* exhausted) {
-  const auto current = net::Mirror(connection->reply());
-  if (!current) return false;
-  TableOracle oracle(&tracker_, context_.owners, context_.worker, connection, now);
-  const nat::Choice choice = nat::ChooseTuple(*current, manip, range, &oracle, &sources_, &rng_,
-                                              snapshot_->strict_port_preservation);
-  *exhausted = *exhausted || choice.exhausted;
-  if (!(choice.tuple == *current)) {
-    const auto reply = net::Mirror(choice.tuple);
-    if (!reply) return false;
-    tracker_.AlterReply(connection, *reply);
-    if (manip == Manip::kSource) std::memcpy(&last_source_, choice.tuple.source.bytes.data(), 4);
+// `current`: the mirror of the unconfirmed connection's reply.
+nat::Choice Pipeline::Impl::ChooseTuple(const ctrack::Connection* connection, Manip manip,
+                                        const net::NatRange& range, const net::Tuple& current,
+                                        ClaimId claim, net::Time now) {
+  TableOracle oracle(&tracker_, context_.owners, context_.worker, &claims_, claim, connection, now);
+  return nat::ChooseTuple(current, manip, range, &oracle, &sources_, &rng_,
+                          snapshot_->strict_port_preservation);
+}
+
+// Gives an unconfirmed connection one half of its translation. `reply`: the mirror of `translated`.
+void Pipeline::Impl::TakeReply(ctrack::Connection* connection, Manip manip,
+                               const net::Tuple& translated, const net::Tuple& reply) {
+  if (!(reply == connection->reply())) {
+    tracker_.AlterReply(connection, reply);
+    if (manip == Manip::kSource) std::memcpy(&last_source_, translated.source.bytes.data(), 4);
     connection->status |= manip == Manip::kSource ? ctrack::kSrcNat : ctrack::kDstNat;
   }
   connection->status |= DoneBit(manip);
-  return true;
 }
 
 // nf_nat_packet.

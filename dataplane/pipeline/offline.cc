@@ -51,7 +51,9 @@ class OfflineEngine::Io final : public PipelineIo {
   void Handoff(unsigned worker, HandoffKind kind, net::Packet* packet) override {
     engine_->handovers_.push_back({worker, kind, *packet});
   }
-  void SendRemoteEntry(unsigned worker, const RemoteEntry& message) override;
+  void SendRemoteEntry(unsigned worker, const RemoteEntry& message) override {
+    engine_->entries_.push_back({worker, message});
+  }
   net::BufferPool* pool() override { return &engine_->pool_; }
 
  private:
@@ -84,10 +86,6 @@ struct OfflineEngine::Worker {
   Pipeline pipeline;
   uint64_t handoffs_in = 0;
 };
-
-void OfflineEngine::Io::SendRemoteEntry(unsigned worker, const RemoteEntry& message) {
-  engine_->workers_[worker]->pipeline.ReceiveRemoteEntry(message, engine_->now_);
-}
 
 OfflineEngine::OfflineEngine(const Options& options, OfflineOutput* output, EventSink* events,
                              PacketObserver* observer)
@@ -148,8 +146,16 @@ void OfflineEngine::InjectHost(net::PortId port, std::span<const uint8_t> frame,
   DrainHandovers();
 }
 
+// As a worker does: entries before packets.
 void OfflineEngine::DrainHandovers() {
-  while (!handovers_.empty()) {
+  while (true) {
+    if (!entries_.empty() && !held_) {
+      const auto [to, message] = entries_.front();
+      entries_.pop_front();
+      workers_[to]->pipeline.ReceiveRemoteEntry(message, now_);
+      continue;
+    }
+    if (handovers_.empty()) return;
     Handover next = handovers_.front();
     handovers_.pop_front();
     Worker& worker = *workers_[next.worker];
@@ -180,6 +186,12 @@ std::unique_ptr<Snapshot> OfflineEngine::Publish(std::unique_ptr<Snapshot> next)
 void OfflineEngine::Run(unsigned worker, WorkerCommand* command) {
   while (!command->Step(workers_[worker]->pipeline, now_)) {
   }
+  DrainHandovers();
+}
+
+void OfflineEngine::HoldEntries(bool hold) {
+  held_ = hold;
+  DrainHandovers();
 }
 
 std::vector<PortStats> OfflineEngine::Ports() {

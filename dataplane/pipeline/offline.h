@@ -61,6 +61,9 @@ class OfflineEngine final : public Dataplane {
   std::vector<WorkerStats> Workers() override;
   uint32_t conntrack_entries() const override { return shared_.entries.load(); }
   net::Time Now() const override { return now_; }
+  // While they are held, what workers tell each other of tuples stays on its way, as though nobody
+  // polled.
+  void HoldEntries(bool hold);
   // Buffers in use: those that wait for a neighbour or for other fragments.
   size_t buffers_in_use() const { return pool_.outstanding(); }
 
@@ -71,6 +74,11 @@ class OfflineEngine final : public Dataplane {
     unsigned worker;
     HandoffKind kind;
     net::Packet packet;
+  };
+
+  struct Entry {
+    unsigned worker;
+    RemoteEntry message;
   };
 
   bool MakePacket(std::span<const uint8_t> frame, net::Packet* packet);
@@ -85,6 +93,8 @@ class OfflineEngine final : public Dataplane {
   route::IcmpRateLimiter icmp_limiter_;
   HeapPool pool_;
   std::deque<Handover> handovers_;
+  std::deque<Entry> entries_;
+  bool held_ = false;
   std::vector<PortStats> ports_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Snapshot> snapshot_;

@@ -57,10 +57,16 @@ Pipeline::Impl::Impl(const Context& context)
       pool_tuples_(context.pool),
       sources_(context.pool->capacity(), context.seed ^ 0x736e6174, &pool_tuples_,
                context.source_memory),
+      claims_(MostClaims(context.owners->workers()), context.table),
       neighbors_(NeighborSettingsFor(context), context.io->pool(), this, context.seed ^ 0x617270),
       reassembler_(ReassemblyAtStart(context.seed), context.io->pool(), this) {}
 
+Pipeline::Impl::~Impl() {
+  claims_.ForEachPacket([this](net::Packet* packet) { context_.io->pool()->Free(packet); });
+}
+
 void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
+  if (snapshot_ != nullptr) LeaveRules();
   const bool renewable = snapshot_ != nullptr && OnlyRulesDiffer(*snapshot);
   snapshot_ = snapshot;
   tracker_.SetSettings(&snapshot->conntrack);
@@ -100,11 +106,8 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
     rules().NoteConnection(connection);
   if (event == ctrack::ConnEvent::kDestroy) {
     if (connection.Has(ctrack::kSrcNat)) sources_.Erase(connection.pool_index);
-    const unsigned owner = context_.owners->OwnerOf(connection.reply());
-    if (owner != context_.worker) {
-      context_.io->SendRemoteEntry(
-          owner,
-          {connection.reply(), static_cast<uint16_t>(context_.worker), RemoteEntry::Kind::kRemove});
+    if (context_.owners->OwnerOf(connection.reply()) != context_.worker) {
+      TellOwner(connection.reply(), RemoteEntry::Kind::kRemove);
     }
   }
   if (context_.events == nullptr || !context_.events->WantsConnections()) return;
@@ -191,8 +194,8 @@ void Pipeline::Receive(std::span<net::Packet> packets, net::Time now) {
 void Pipeline::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now) {
   impl_->ReceiveHandoff(packet, kind, now);
 }
-void Pipeline::ReceiveRemoteEntry(const RemoteEntry& entry, net::Time) {
-  impl_->ReceiveRemoteEntry(entry);
+void Pipeline::ReceiveRemoteEntry(const RemoteEntry& entry, net::Time now) {
+  impl_->ReceiveRemoteEntry(entry, now);
 }
 void Pipeline::ReceiveHost(net::Packet* packet, net::Time now) { impl_->ReceiveHost(packet, now); }
 bool Pipeline::Tick(net::Time now) { return impl_->Tick(now); }

@@ -3,7 +3,9 @@
 //
 //   receive.cc    link layer, parsing, reassembly, whose packet is it
 //   hooks.cc      the hooks in netfilter's order, from PREROUTING to confirm
+//   output.cc     what the appliance sends, from OUTPUT on
 //   nat_hook.cc   the nat table and the translation of packets
+//   claim.cc      reply tuples that another worker owns
 //   memory.cc     remembered paths (DESIGN.md section 4)
 //   renewal.cc    shortcuts after a change of rules or neighbours
 //   established.cc  the established path: bursts, and packets that follow a shortcut
@@ -14,8 +16,8 @@
 //   operator_side.cc  what the operator asks of the connections
 //
 // Invariant: a Packet* that is passed to a method that "consumes" it ends in the PipelineIo, in a
-// queue (neighbour, reassembly) or in Drop(), exactly once. An unconfirmed connection belongs to
-// the one flight that made it and is released in Finish() if it wasn't confirmed.
+// queue (neighbour, reassembly, claims) or in Drop(), exactly once. An unconfirmed connection
+// belongs to the one flight that made it and is released in Finish() if it wasn't confirmed.
 #pragma once
 
 #include <array>
@@ -23,6 +25,7 @@
 #include <optional>
 #include <span>
 
+#include "dataplane/pipeline/claim_room.h"
 #include "dataplane/pipeline/flight.h"
 #include "dataplane/pipeline/next_hops.h"
 #include "dataplane/pipeline/path_classes.h"
@@ -54,12 +57,15 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
                              private rules::ConnectionFinder {
  public:
   explicit Impl(const Context& context);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   void Adopt(const Snapshot* snapshot);
   void Receive(std::span<const Frame> frames, net::PortId in_port, net::Time now);
   void Receive(std::span<net::Packet> packets, net::Time now);
   void ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::Time now);
-  void ReceiveRemoteEntry(const RemoteEntry& entry);
+  void ReceiveRemoteEntry(const RemoteEntry& entry, net::Time now);
   void ReceiveHost(net::Packet* packet, net::Time now);
   bool Tick(net::Time now);
   bool Owns(const net::Tuple& original) const;
@@ -93,8 +99,10 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void CopyToOtherWorkers(const net::Packet& packet);
   bool ReassembleOrPass(net::Packet* packet, net::Time now, bool choose_owner);
   unsigned OwnerOf(const net::Packet& packet) const;
+  void AnswerClaim(const RemoteEntry& entry);
   void Refuse(const net::Tuple& reply);
   bool HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner);
+  bool HandOverToHolder(net::Packet* packet, HandoffKind kind, const Known& known);
 
   // ---- established.cc ----
   template <typename Whole>
@@ -157,38 +165,69 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool OptionsOk(Flight& f);
   bool RouteInput(Flight& f);
   bool ReversePathOk(const net::Packet& packet, const route::RouteResult& route) const;
+  void RouteAndGo(Flight& f);
   void InputPath(Flight& f);
+  void EnterHost(Flight& f);
   void ForwardPath(Flight& f);
   bool ForwardChecks(Flight& f);
-  void OutputPath(Flight& f);
-  void LoopBack(Flight& f);
-  // The way of what the appliance itself sends (not first of all: a program may send anything).
-  route::RouteResult RouteOut(const net::ParsedPacket& ip, net::PortId link) const;
-  // The output interface as the rules see it.
-  static net::PortId OutPort(const route::RouteResult& route);
+  void LeaveForwarded(Flight& f);
   bool Postrouting(Flight& f);
   bool Confirm(Flight& f);
-  bool Announce(const ctrack::Connection* connection);
+  void Announce(const ctrack::Connection* connection, bool asked);
   // Walks a built-in chain; true when the packet goes on. Otherwise the flight is finished.
   bool Chain(Flight& f, net::Table table, net::Hook hook);
   rules::WalkResult Walk(Flight& f, net::Table table, net::Hook hook);
   void Refused(Flight& f, net::Hook hook, const rules::WalkResult& result);
   // The end of a flight whose packet goes on to the wire or the host (the caller then sends it).
   void Finish(Flight& f, net::Verdict verdict, net::DropReason reason);
+  void Count(const Flight& f, const rules::PathBuilder& path);
   void Observe(Flight& f, net::Verdict verdict, net::DropReason reason);
   // Finishes and drops the packet.
   void FinishDrop(Flight& f, net::DropReason reason, net::Verdict verdict = net::Verdict::kDrop);
 
+  // ---- output.cc ----
+  void OutputPath(Flight& f);
+  void OutputAfterNat(Flight& f, const net::IpAddress& destination);
+  void LeaveFromHost(Flight& f);
+  void LoopBack(Flight& f);
+  // The way of what the appliance itself sends (not first of all: a program may send anything).
+  route::RouteResult RouteOut(const net::ParsedPacket& ip, net::PortId link) const;
+  // The output interface as the rules see it.
+  static net::PortId OutPort(const route::RouteResult& route);
+
   // ---- nat_hook.cc ----
+  // HOOK2MANIP: sources change on the way out (and in, to us), destinations before routing.
+  static constexpr net::Manip ManipAt(net::Hook hook) {
+    return hook == net::Hook::kPostrouting || hook == net::Hook::kInput ? net::Manip::kSource
+                                                                        : net::Manip::kDestination;
+  }
   bool NatHook(Flight& f, net::Hook hook);
   bool NatChain(Flight& f, net::Hook hook);
   bool LeaveAsItIs(ctrack::Connection* connection, net::Manip manip);
-  bool SetupNat(Flight& f, net::Manip manip, const net::NatRange& range);
-  bool ChooseReply(ctrack::Connection* connection, net::Manip manip, const net::NatRange& range,
-                   net::Time now, bool* exhausted);
+  bool SetupNat(Flight& f, net::Hook hook, const net::NatRange& range);
+  nat::Choice ChooseTuple(const ctrack::Connection* connection, net::Manip manip,
+                          const net::NatRange& range, const net::Tuple& current, ClaimId claim,
+                          net::Time now);
+  void TakeReply(ctrack::Connection* connection, net::Manip manip, const net::Tuple& translated,
+                 const net::Tuple& reply);
   bool BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range);
   bool TranslatePacket(Flight& f, net::Hook hook);
   bool TranslateIcmpError(Flight& f, net::Hook hook);
+
+  // ---- claim.cc ----
+  bool MayHave(Flight& f, net::Hook hook, const net::NatRange& range, const nat::Choice& choice,
+               const net::Tuple& reply);
+  void Ask(Flight& f, net::Hook hook, const net::NatRange& range, const net::Tuple& translated,
+           const net::Tuple& reply);
+  void TellOwner(const net::Tuple& reply, RemoteEntry::Kind kind, ClaimId claim = kNoClaim);
+  void GiveBack(ClaimId id);
+  void EndClaim(Flight& f);
+  bool WasRefused(const Flight& f) const;
+  bool WaitBehindClaim(net::Packet* packet, Source source);
+  void Resume(ClaimId id, bool granted, net::Time now);
+  void Continue(Flight& f, net::Hook hook, const net::IpAddress& destination);
+  void LeaveRules();
+  void StartAnew(Flight& f);
 
   // ---- memory.cc ----
   void TryRemembered(Flight& f, const Known& known);
@@ -206,6 +245,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void SendReset(const Flight& about, net::Hook hook);
   void Reject(Flight& f, net::Hook hook, rules::RejectWith with);
   void SendOwn(net::Packet* packet, const Flight& about);
+  void GoOut(Flight& f);
   bool Attached(Flight& f, net::Hook hook);
   std::optional<net::IpAddress> ErrorSource(const Flight& about) const;
 
@@ -213,6 +253,10 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void AnswerHostArp(net::Packet* packet);
   bool AnswerHostNd(net::Packet* packet);
   void Egress(net::Packet* packet, const Known& known, net::Time now);
+
+  // ---- operator_side.cc ----
+  void Translate(ctrack::Connection* connection, net::Manip manip, const net::NatRange& range,
+                 net::Time now);
 
   // ---- seams (pipeline.cc) ----
   void OnConnection(ctrack::ConnEvent event, uint32_t changes, const ctrack::Connection& connection,
@@ -266,6 +310,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   ctrack::Tracker tracker_;
   const PoolTuples pool_tuples_;
   nat::SourceMap sources_;
+  ClaimRoom claims_;
   route::NeighborTable neighbors_;
   route::Reassembler reassembler_;
 
@@ -278,6 +323,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   uint32_t last_source_ = 0;  // IPv4, wire: what a source was last translated to
   uint64_t table_changes_ =
       0;  // inserts and removals: a bulk lookup's answer is good only between them
+  uint32_t remote_entries_ = 0;              // in the table
   net::PortId fragment_out_ = net::kNoPort;  // while Fragment() emits
   route::RouteResult fragment_route_;
   bool fragment_to_host_ = false;

@@ -18,6 +18,24 @@ net::Tuple AddressTuple(const net::ParsedPacket& ip) {
   return tuple;
 }
 
+// What a packet's connection would be found by. Unlike conntrack's own (net::TupleOf) there is one
+// for broken headers, too, as far as they can be read: what is done about a broken packet may look
+// for the connection (connlimit, an error that quotes it).
+std::optional<net::Tuple> ConnectionTuple(const net::Packet& packet) {
+  const net::ParsedPacket& ip = packet.ip;
+  if (net::QuotesPacket(ip)) {
+    const auto quoted = net::ParseQuoted(packet);
+    return quoted ? net::Mirror(quoted->tuple) : std::nullopt;
+  }
+  if (const auto tuple = net::TupleOf(ip)) return tuple;
+  if (!net::HasPorts(ip.protocol) || ip.fragment_offset != 0) return std::nullopt;
+  net::Tuple tuple = AddressTuple(ip);
+  tuple.protocol = ip.protocol;
+  tuple.source_key = ip.source_port;
+  tuple.destination_key = ip.destination_port;
+  return tuple;
+}
+
 }  // namespace
 
 bool Pipeline::Impl::AcceptsFrame(const net::Packet& packet) const {
@@ -75,14 +93,20 @@ bool Pipeline::Impl::ReassembleOrPass(net::Packet* packet, net::Time now, bool c
 }
 
 unsigned Pipeline::Impl::OwnerOf(const net::Packet& packet) const {
-  if (net::QuotesPacket(packet.ip)) {
-    if (const auto quoted = net::ParseQuoted(packet)) {
-      return context_.owners->OwnerOf(quoted->tuple);
-    }
-  } else if (const auto tuple = net::TupleOf(packet.ip)) {
-    return context_.owners->OwnerOf(*tuple);
+  const auto tuple = ConnectionTuple(packet);
+  return context_.owners->OwnerOf(tuple ? *tuple : AddressTuple(packet.ip));
+}
+
+// Whether another worker holds the connection of a packet that this worker owns. Then that worker
+// does everything about it, from raw on: what the rules count or stamp on the way, they do once.
+bool Pipeline::Impl::HandOverToHolder(net::Packet* packet, HandoffKind kind, const Known& known) {
+  ctrack::TableValue value = known.value;
+  if (!known.looked_up || known.table_changes != table_changes_) {
+    const auto tuple = ConnectionTuple(*packet);
+    if (!tuple) return false;
+    value = tracker_.table().Lookup(*tuple);
   }
-  return context_.owners->OwnerOf(AddressTuple(packet.ip));
+  return value.IsRemote() && HandOverToOwner(packet, kind, value.worker());
 }
 
 bool Pipeline::Impl::HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner) {
@@ -136,6 +160,14 @@ void Pipeline::Impl::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::
       if (!Admit(packet, now, false)) return;
       Ingress(packet, Known{}, now);
       return;
+    case HandoffKind::kOwn: {
+      net::Parse(packet);
+      Flight f;
+      f.packet = packet;
+      f.now = now;
+      GoOut(f);
+      return;
+    }
     case HandoffKind::kFromHost:
       if (net::Parse(packet).kind != net::FrameKind::kIp) {
         Drop(packet, net::DropReason::kIpHeaderInvalid);
@@ -146,29 +178,55 @@ void Pipeline::Impl::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::
   }
 }
 
-void Pipeline::Impl::ReceiveRemoteEntry(const RemoteEntry& entry) {
-  ctrack::ConnectionTable& table = tracker_.table();
-  const uint32_t hash = table.Hash(entry.reply);
-  const ctrack::TableValue value = table.Lookup(entry.reply, hash);
-  const bool holders_own = value.IsRemote() && value.worker() == entry.holder;
-  ++table_changes_;
+void Pipeline::Impl::ReceiveRemoteEntry(const RemoteEntry& entry, net::Time now) {
+  now_ = now;
   switch (entry.kind) {
+    case RemoteEntry::Kind::kAsk:
     case RemoteEntry::Kind::kAdd:
-      if (tracker_.TupleTaken(entry.reply, nullptr, now_) && !holders_own) {
-        context_.io->SendRemoteEntry(entry.holder,
-                                     {entry.reply, entry.holder, RemoteEntry::Kind::kRefuse});
-      } else if (!holders_own) {
-        table.Insert(entry.reply, hash, ctrack::TableValue::Remote(entry.holder));
-      }
+      AnswerClaim(entry);
       return;
-    case RemoteEntry::Kind::kRemove:
+    case RemoteEntry::Kind::kGrant:
+    case RemoteEntry::Kind::kTaken:
+      Resume(entry.claim, entry.kind == RemoteEntry::Kind::kGrant, now);
+      return;
+    case RemoteEntry::Kind::kRemove: {
+      ctrack::ConnectionTable& table = tracker_.table();
+      const uint32_t hash = table.Hash(entry.reply);
+      const ctrack::TableValue value = table.Lookup(entry.reply, hash);
       // Only the holder's own entry may go: somebody else may have the tuple.
-      if (holders_own) table.Erase(entry.reply, hash);
+      if (!value.IsRemote() || value.worker() != entry.holder) return;
+      table.Erase(entry.reply, hash);
+      --remote_entries_;
+      ++table_changes_;
       return;
+    }
     case RemoteEntry::Kind::kRefuse:
       Refuse(entry.reply);
       return;
   }
+}
+
+// The holder wants a tuple of this worker's (kAsk), or has taken it (kAdd).
+void Pipeline::Impl::AnswerClaim(const RemoteEntry& entry) {
+  ctrack::ConnectionTable& table = tracker_.table();
+  const uint32_t hash = table.Hash(entry.reply);
+  const ctrack::TableValue value = table.Lookup(entry.reply, hash);
+  // Two connections of one holder never have it: he has looked.
+  bool granted = value.IsRemote() && value.worker() == entry.holder;
+  if (!granted && !tracker_.TupleTaken(entry.reply, nullptr, now_)) {
+    granted = table.Insert(entry.reply, hash, ctrack::TableValue::Remote(entry.holder));
+    remote_entries_ += granted ? 1 : 0;
+    ++table_changes_;
+  }
+  RemoteEntry answer = entry;
+  if (entry.kind == RemoteEntry::Kind::kAsk) {
+    answer.kind = granted ? RemoteEntry::Kind::kGrant : RemoteEntry::Kind::kTaken;
+  } else if (!granted) {
+    answer.kind = RemoteEntry::Kind::kRefuse;
+  } else {
+    return;
+  }
+  context_.io->SendRemoteEntry(entry.holder, answer);
 }
 
 // The first packet may be on its way already; what answers it belongs to the other connection, and

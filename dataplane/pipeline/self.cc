@@ -3,6 +3,8 @@
 // As in the kernel, such a packet is the appliance's own: it passes OUTPUT and
 // POSTROUTING, and it belongs to the connection of the packet that it is about
 // (nf_ct_attach), in the other direction, so that NAT translates what it quotes.
+#include <utility>
+
 #include "dataplane/net/checksum.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 
@@ -164,12 +166,12 @@ std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) c
 }
 
 void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
-  ++path_depth_;
   Flight f;
   f.packet = packet;
   f.now = about.now;
-  f.source = Source::kSelf;
-  f.path = BeginPath();
+  packet->in_port = about.packet->in_port;
+  // A program of the appliance hears of its packet on the twin that it sent it by.
+  packet->out_port = about.source == Source::kHost ? about.packet->out_port : about.twin;
   if (about.ct.connection != nullptr) {
     f.ct.connection = about.ct.connection;
     f.ct.info =
@@ -177,11 +179,25 @@ void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
     f.tracked = true;
     // An error about a reset goes the first packet's way and confirms the connection.
     f.unconfirmed = !f.ct.connection->Has(ctrack::kConfirmed);
+  } else if (context_.owners->workers() > 1 &&
+             HandOverToOwner(packet, HandoffKind::kOwn, OwnerOf(*packet))) {
+    return;
   }
-  f.route = RouteOut(packet->ip, about.packet->in_port);
+  GoOut(f);
+}
+
+// The packet brings with it the port of what it is about and the twin.
+void Pipeline::Impl::GoOut(Flight& f) {
+  net::Packet& packet = *f.packet;
+  if (!f.tracked && remote_entries_ != 0 && HandOverToHolder(&packet, HandoffKind::kOwn, Known{})) {
+    return;
+  }
+  ++path_depth_;
+  f.source = Source::kSelf;
+  f.path = BeginPath();
+  f.twin = std::exchange(packet.out_port, net::kNoPort);
+  f.route = RouteOut(packet.ip, std::exchange(packet.in_port, net::kNoPort));
   f.out = OutPort(f.route);
-  // A program of the appliance hears of its packet on the twin that it sent it by.
-  f.twin = about.source == Source::kHost ? about.packet->out_port : about.twin;
   if (f.route.kind == route::RouteKind::kUnreachable) {
     FinishDrop(f, net::DropReason::kNoRoute);
   } else if (Attached(f, net::Hook::kOutput) &&

@@ -19,6 +19,7 @@ import time
 import comparison as comparisons
 import kernel as oracle
 import results
+import scenario as scenarios
 import sides
 import wire
 from scenario import HOSTS, PEER_MAC, Vocabulary
@@ -35,7 +36,7 @@ table inet silence {
 """
 SETTINGS = """
 system: {{ control_socket = "{dir}/postern.sock"; metrics = "127.0.0.1:0"; state_dir = "{dir}"; }};
-dataplane: {{ workers = [ {workers} ]; main_core = 0; hugepages = false; memory_mb = 256; mbufs = 8192; }};
+dataplane: {{ workers = [ {workers} ]; main_core = 0; hugepages = false; memory_mb = 256; mbufs = {mbufs}; }};
 log: {{ rules_file = "{dir}/firewall.log"; }};
 neighbors: ( {neighbors} );
 """
@@ -136,7 +137,7 @@ class Daemon:
         conf = re.sub(r'device = "[^"]*"', lambda _: next(devices), scenario.conf_text)
         conf = conf.replace('"rules.v', f'"{folder}/rules.v')
         cpus = os.cpu_count() or 1
-        conf += SETTINGS.format(dir=folder, neighbors=neighbors(scenario),
+        conf += SETTINGS.format(dir=folder, neighbors=neighbors(scenario), mbufs=8192 * workers,
                                 workers=", ".join(str(i % cpus) for i in range(workers)))
         for name, text in (("postern.conf", conf), ("rules.v4", scenario.rules4),
                            ("rules.v6", scenario.rules6)):
@@ -266,8 +267,9 @@ def compare(sample, posternd, postern, workers=1):
                 if network:
                     network.close()
                 network = Network(scenario.conf["ports"])
+            strict = scenarios.with_conf(scenario, 'nat: { port_preservation = "strict"; };\n')
             for _ in range(2):
-                result = run(scenario, network, programs, first, workers)
+                result = run(strict if workers > 1 else scenario, network, programs, first, workers)
                 wrong = results.compare(scenario, first, result)
                 if not wrong:
                     break

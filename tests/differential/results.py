@@ -23,7 +23,8 @@ class Result:
     """`sent[i]`: (port, network packet) of step i as this side got it; `out[i]`: [(port, network
     packet)] that it made come out; `conntrack`: lines; `counters`: {(family, table, chain, what):
     (packets, bytes)}; `events`: replay's, None for the kernel; `unsent`: steps whose packet no program
-    could send, being larger than the MTU."""
+    could send, being larger than the MTU; `settled`: no answer would change any more, whatever port NAT
+    chose for what it answers."""
 
     def __init__(self, count):
         self.sent = [("", b"")] * count
@@ -33,6 +34,7 @@ class Result:
         self.counters = {}
         self.events = None
         self.unsent = set()
+        self.settled = True
 
 
 # --- counters ----------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def live(options):
     first = named_seeds(options.seeds or "1")[0]
     sample = [scenarios.load(folder) for folder in folders]
     sample += [generator.generate(seed) for seed in range(first, first + options.live)]
-    return lab.compare(sample, options.posternd, options.postern)
+    return lab.compare(sample, options.posternd, options.postern, options.workers)
 
 
 def main():
@@ -247,6 +247,7 @@ def main():
     parser.add_argument("--coverage", action="store_true", help="what the seeds are made of; asks no kernel")
     parser.add_argument("--table-full", action="store_true", help="nf_conntrack_max, for a moment the machine's own")
     parser.add_argument("--live", type=int, metavar="N")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="of posternd, with --live")
     parser.add_argument("--jobs", type=int, default=8 * (os.cpu_count() or 1),
                         help="processes, each with a namespace; nearly all of their time is waiting")
     parser.add_argument("--minimise", metavar="FOLDER")

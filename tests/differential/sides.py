@@ -180,6 +180,7 @@ class Postern:
             emitted = {i + 1: results.whole_for_host(out) for i, out in enumerate(result.out)}
             if not any(step.depends for step in scenario.steps):
                 return result
+        result.settled = False
         return result
 
 

@@ -4,6 +4,8 @@
 
 #include <thread>
 
+#include "dataplane/dpdk/worker_io.h"
+
 namespace postern::dpdk {
 namespace {
 
@@ -98,6 +100,27 @@ TEST_F(HandoffTest, CarriesRemoteEntries) {
   EXPECT_EQ(got.reply, entry.reply);
   EXPECT_EQ(got.holder, 1);
   EXPECT_EQ(got.kind, entry.kind);
+}
+
+// However many connections end at once: a packet waits for each question and each answer.
+TEST_F(HandoffTest, KeepsRoomForQuestionsAndAnswers) {
+  using Kind = pipeline::RemoteEntry::Kind;
+  const std::vector<std::unique_ptr<Port>> no_ports;
+  WorkerIo io(0, no_ports, *store_, mesh_.get(), nullptr);
+  pipeline::RemoteEntry entry;
+  entry.kind = Kind::kRemove;
+  while (io.entries_lost() == 0) io.SendRemoteEntry(1, entry);
+  for (unsigned i = 0; i < pipeline::MostClaims(2); ++i) {
+    for (const Kind kind : {Kind::kAsk, Kind::kGrant}) {
+      entry.kind = kind;
+      entry.claim = static_cast<uint16_t>(i);
+      io.SendRemoteEntry(1, entry);
+    }
+  }
+  EXPECT_EQ(io.entries_lost(), 1U);
+  unsigned urgent = 0;
+  while (mesh_->entries(0, 1).Pop(&entry, 1) == 1) urgent += entry.IsUrgent() ? 1 : 0;
+  EXPECT_EQ(urgent, 2 * pipeline::MostClaims(2));
 }
 
 }  // namespace

@@ -66,6 +66,19 @@ TEST_P(ShardedBindingTest, NothingToChooseIsTakenAnyway) {
   }
 }
 
+// Whether it matters that nobody else has the tuple: a destination without a choice of ports is taken
+// as it is, and the source's half settles the clash.
+TEST_P(ShardedBindingTest, SaysWhereAnotherTupleWouldHaveBeenTaken) {
+  const Tuple flow = Flow(net::kProtoTcp, 40000, 8080);
+  EXPECT_FALSE(Destination(flow, To(kLan)).checked);
+  EXPECT_FALSE(Destination(flow, To(kLan, 80, 80)).checked);
+  EXPECT_TRUE(Destination(flow, To(kLan, 80, 89)).checked);
+  EXPECT_TRUE(Destination(flow, To(kLan, 8080, 8089)).checked);
+  EXPECT_TRUE(Destination(Ping(7), To(kLan)).checked);
+  EXPECT_TRUE(Source(flow, To(kWan)).checked);
+  EXPECT_FALSE(Source(flow, To(kWan, 80, 80)).checked);
+}
+
 // All ports of the worker's share are in use: one of another share serves, handed over.
 TEST_P(ShardedBindingTest, ExhaustedShareFallsBackToAnyPort) {
   const auto suits = oracle.suits;

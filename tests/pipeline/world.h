@@ -38,8 +38,10 @@ class WorldOutput final : public pipeline::OfflineOutput,
     sent.push_back({twin, true, {frame.data, frame.data + frame.length}});
   }
   void OnLog(const pipeline::LogRecord& record) override { logs.emplace_back(record.prefix); }
-  bool WantsConnections() const override { return false; }
-  void OnConnection(const pipeline::ConnRecord&) override {}
+  bool WantsConnections() const override { return wants_connections; }
+  void OnConnection(const pipeline::ConnRecord& record) override {
+    connections.push_back(record.event);
+  }
   void OnTrouble(net::DropReason reason, net::Time) override { troubles.push_back(reason); }
   void OnOutcome(const net::Packet&, const pipeline::Outcome& outcome,
                  const rules::PathBuilder&) override {
@@ -52,6 +54,8 @@ class WorldOutput final : public pipeline::OfflineOutput,
   std::vector<std::string> logs;
   std::vector<net::DropReason> drops;
   std::vector<net::DropReason> troubles;
+  bool wants_connections = false;
+  std::vector<ctrack::ConnEvent> connections;
   net::Verdict verdict = net::Verdict::kStolen;
   uint64_t remembered = 0;
 };

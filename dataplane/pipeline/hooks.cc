@@ -266,8 +266,13 @@ void Pipeline::Impl::Announce(const ctrack::Connection* connection, bool asked) 
   // that the source itself doesn't lie in.
   if (connection->Has(ctrack::kSrcNat)) sources_.Insert(connection->pool_index);
   const net::Tuple reply = connection->reply();
+  if (context_.owners->workers() == 1) return;
   if (!asked && context_.owners->OwnerOf(reply) != context_.worker) {
     TellOwner(reply, RemoteEntry::Kind::kAdd);
+  }
+  // An answer has begun a connection anew (a SYN in TIME_WAIT), and this worker held the old one.
+  if (context_.owners->OwnerOf(connection->original()) != context_.worker) {
+    TellOwner(connection->original(), RemoteEntry::Kind::kAdd);
   }
 }
 

@@ -106,8 +106,9 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
     rules().NoteConnection(connection);
   if (event == ctrack::ConnEvent::kDestroy) {
     if (connection.Has(ctrack::kSrcNat)) sources_.Erase(connection.pool_index);
-    if (context_.owners->OwnerOf(connection.reply()) != context_.worker) {
-      TellOwner(connection.reply(), RemoteEntry::Kind::kRemove);
+    for (const net::Tuple& tuple : connection.tuples) {
+      if (context_.owners->OwnerOf(tuple) == context_.worker) continue;
+      TellOwner(tuple, RemoteEntry::Kind::kRemove);
     }
   }
   if (context_.events == nullptr || !context_.events->WantsConnections()) return;

@@ -100,7 +100,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool ReassembleOrPass(net::Packet* packet, net::Time now, bool choose_owner);
   unsigned OwnerOf(const net::Packet& packet) const;
   void AnswerClaim(const RemoteEntry& entry);
-  void Refuse(const net::Tuple& reply);
+  void Refuse(const net::Tuple& tuple);
   bool HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner);
   bool HandOverToHolder(net::Packet* packet, HandoffKind kind, const Known& known);
 

@@ -234,7 +234,7 @@ void Pipeline::Impl::AnswerClaim(const RemoteEntry& entry) {
 void Pipeline::Impl::Refuse(const net::Tuple& reply) {
   net::Direction direction{};
   ctrack::Connection* connection = tracker_.Find(reply, &direction, now_);
-  if (connection == nullptr || direction != net::Direction::kReply) return;
+  if (connection == nullptr) return;
   ++stats_.nat_exhausted;
   if (context_.events != nullptr) {
     context_.events->OnTrouble(net::DropReason::kNatExhausted, now_);

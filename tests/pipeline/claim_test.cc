@@ -158,6 +158,37 @@ TEST_P(Claims, AResetOfPosternsOwnClosesTheConnection) {
   EXPECT_EQ(TcpStates(&world), TcpStates(&one));
 }
 
+// A SYN of the answering side begins a closed connection anew, in the other direction. Whoever held
+// the old one has it, though its tuple's owner is another.
+TEST_P(Claims, AnAnswerMayBeginAConnectionAnew) {
+  World one;
+  for (World* each : {&one, &world}) {
+    each->Chain(Table::kNat, "PREROUTING").rules = {From(
+        "wan0", Proto(net::kProtoTcp, MakeRule(rules::DnatTarget{RangeTo("192.168.1.100", 80)})))};
+    each->Publish();
+    for (uint16_t i = 0; i < kClients; ++i) {
+      const auto port = static_cast<uint16_t>(20000 + i);
+      const auto client = [&](uint8_t flags) {
+        return Packet().Ipv4(kClient, "203.0.113.2").Tcp(port, AskedPort(port), flags);
+      };
+      const auto server = [&](uint8_t flags) {
+        return Packet().Ipv4("192.168.1.100", kClient).Tcp(80, port, flags).Window(1000);
+      };
+      constexpr uint8_t kFinAck = net::kTcpFin | net::kTcpAck;
+      each->Send(kWan, client(net::kTcpSyn).Seq(1).Window(1000), kStart);
+      each->Send(kLan, server(net::kTcpSyn | net::kTcpAck).Seq(1).Ack(2), kStart);
+      each->Send(kWan, client(net::kTcpAck).Seq(2).Ack(2).Window(1000), kStart);
+      each->Send(kWan, client(kFinAck).Seq(2).Ack(2).Window(1000), kStart);
+      each->Send(kLan, server(kFinAck).Seq(2).Ack(3), kStart);
+      each->Send(kWan, client(net::kTcpAck).Seq(3).Ack(3).Window(1000), kStart);
+      each->Send(kLan, server(net::kTcpSyn).Seq(100'000), kStart);
+      each->Send(kLan, server(net::kTcpRst).Seq(100'001), kStart);
+    }
+  }
+  EXPECT_EQ(TcpStates(&world), TcpStates(&one));
+  EXPECT_EQ(world.engine().conntrack_entries(), one.engine().conntrack_entries());
+}
+
 // The question is under way: nothing is known of the connection, its packets wait in their order.
 TEST_P(Claims, PacketsWaitForTheAnswerInTheirOrder) {
   ForwardToServer();

@@ -200,18 +200,21 @@ void ShortenDoubtful(const Step& step) {
   if (step.in.note != nullptr) step.in.note->then = InvalidWhy::kTcpShortened;
 }
 
+bool IsClosed(TcpState state) { return state == TcpState::kTimeWait || state == TcpState::kClose; }
+
 // The segment is good: takes the new state.
 L4Result Enter(const Step& step) {
   Connection& connection = step.in.connection;
   RememberEvent(step);
+  const TcpState before = step.tcp.state;
   step.tcp.state = step.new_state;
   const bool changed = step.old_state != step.new_state;
   if (changed && step.new_state == TcpState::kFinWait) step.sender().flags |= kTcpPeerCloseInit;
 
   L4Result result = Accept(ChooseTcpTimeout(step.in.settings, step.tcp, step.segment.event),
                            changed ? kChangeProtoInfo : 0U);
-  result.closed =
-      changed && (step.new_state == TcpState::kTimeWait || step.new_state == TcpState::kClose);
+  // Left: a SYN/ACK has answered a SYN that was ignored, and old_state is SYN_SENT's.
+  result.closed = IsClosed(before) != IsClosed(step.new_state);
   if (!connection.Has(kSeenReply)) {
     if (step.segment.Has(net::kTcpRst)) {
       // Refused: nothing is left to be tracked.

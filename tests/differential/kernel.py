@@ -70,6 +70,20 @@ table inet oracle_aside {
   }
 }
 """
+# All connections in another zone: see comparison.py.
+ZONE = """
+table inet oracle_zone {}
+delete table inet oracle_zone
+"""
+CHAIN_OF_ZONE = """
+table inet oracle_zone {
+  chain %s {
+    type filter hook %s priority -250; policy accept;
+    ct state untracked accept
+    ct zone set %d
+  }
+}
+"""
 RESET = "".join(f"add table {family} {table}\ndelete table {family} {table}\n"
                 for family in ("ip", "ip6") for table in ("raw", "mangle", "nat", "filter"))
 
@@ -173,6 +187,7 @@ class Kernel:
         self.taps = {}
         self.changed = {}
         self.too_large = False
+        self.zone = 0
         for name, value in SYSCTLS.items():
             write_sysctl(name, value)
         self._make_ports()
@@ -220,8 +235,16 @@ class Kernel:
                 return
             time.sleep(0.002)
 
-    def begin(self, rules4="", rules6="", sysctls=None):
+    def _set_zone(self, zone):
+        if zone == self.zone:
+            return
+        chains = (CHAIN_OF_ZONE % (hook, hook, zone) for hook in ("prerouting", "output") if zone)
+        run("nft", "-f", "-", text=ZONE + "".join(chains))
+        self.zone = zone
+
+    def begin(self, rules4="", rules6="", sysctls=None, zone=0):
         """A new scenario: these rules, these sysctls (kernel names with dots), no connections."""
+        self._set_zone(zone)
         for name, value in self.changed.items():
             write_sysctl(name, value)
         self.changed = {}

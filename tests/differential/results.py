@@ -87,7 +87,7 @@ def connection_lines(text, since=0):
     found = []
     for line in text.splitlines():
         line = re.sub(r" use=\d+", "", line.strip())
-        line = re.sub(r" secctx=\S+| zone=0", "", line)
+        line = re.sub(r" secctx=\S+| zone=\d+", "", line)
         if re.match(r"\S+\s+\d+ ", line):
             line = re.sub(r"^(\S+)\s+", r"\1 ", line)
             found.append(_TIMEOUT.sub(

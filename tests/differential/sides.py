@@ -34,11 +34,11 @@ def twin_on_lo(scenario, port, packet):
 
 # --- kernel ------------------------------------------------------------------------------------
 
-def run_kernel(scenario, kernel, patient=False):
+def run_kernel(scenario, kernel, patient=False, zone=0):
     """A Result. The scenario's gaps are real time here. `patient` lets a tick pass between packets, which is
-    always done where connlimit counts."""
+    always done where connlimit counts. `zone` is that of all connections."""
     patient = patient or "connlimit" in scenario.rules4 + scenario.rules6
-    kernel.begin(scenario.rules4, scenario.rules6, scenario.sysctls())
+    kernel.begin(scenario.rules4, scenario.rules6, scenario.sysctls(), zone)
     result = results.Result(len(scenario.steps))
     emitted = {}
     vocabulary = Vocabulary(emitted)

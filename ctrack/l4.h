@@ -41,7 +41,7 @@ struct L4Result {
   L4Decision decision = L4Decision::kInvalid;
   uint32_t timeout = 0;  // seconds from now
   uint32_t changes = 0;  // ConnChange bits
-  bool closed = false;   // TCP came to TIME_WAIT or CLOSE by this packet
+  bool closed = false;   // TCP came to TIME_WAIT or CLOSE by this packet, or left
 };
 
 constexpr L4Result Accept(uint32_t timeout, uint32_t changes = 0) {

@@ -245,7 +245,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void SendReset(const Flight& about, net::Hook hook);
   void Reject(Flight& f, net::Hook hook, rules::RejectWith with);
   void SendOwn(net::Packet* packet, const Flight& about);
-  void GoOut(Flight& f);
+  void GoOut(Flight& f, bool attached);
   bool Attached(Flight& f, net::Hook hook);
   std::optional<net::IpAddress> ErrorSource(const Flight& about) const;
 

@@ -165,7 +165,7 @@ void Pipeline::Impl::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::
       Flight f;
       f.packet = packet;
       f.now = now;
-      GoOut(f);
+      GoOut(f, false);
       return;
     }
     case HandoffKind::kFromHost:

@@ -183,11 +183,12 @@ void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
              HandOverToOwner(packet, HandoffKind::kOwn, OwnerOf(*packet))) {
     return;
   }
-  GoOut(f);
+  GoOut(f, f.tracked || about.ct.info == ctrack::CtInfo::kUntracked);
 }
 
-// The packet brings with it the port of what it is about and the twin.
-void Pipeline::Impl::GoOut(Flight& f) {
+// The packet brings with it the port of what it is about and the twin. `attached`: and something of
+// its connection (nf_ct_attach), which an INVALID packet has nothing of; handed over, that is lost.
+void Pipeline::Impl::GoOut(Flight& f, bool attached) {
   net::Packet& packet = *f.packet;
   if (!f.tracked && remote_entries_ != 0 && HandOverToHolder(&packet, HandoffKind::kOwn, Known{})) {
     return;
@@ -200,9 +201,10 @@ void Pipeline::Impl::GoOut(Flight& f) {
   f.out = OutPort(f.route);
   if (f.route.kind == route::RouteKind::kUnreachable) {
     FinishDrop(f, net::DropReason::kNoRoute);
-  } else if (Attached(f, net::Hook::kOutput) &&
-             (f.tracked || Track(f, net::Hook::kOutput, Known{}))) {
-    OutputPath(f);
+  } else {
+    const bool raw =
+        attached ? Attached(f, net::Hook::kOutput) : Chain(f, net::Table::kRaw, net::Hook::kOutput);
+    if (raw && (f.tracked || Track(f, net::Hook::kOutput, Known{}))) OutputPath(f);
   }
   --path_depth_;
 }

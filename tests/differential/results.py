@@ -148,8 +148,9 @@ ERRORS = [bytes([kind]) for kind in wire.ICMP_ERRORS]
 
 # --- packets -----------------------------------------------------------------------------------
 
-def rewrite_ports(packet, ports):
-    """The packet with chosen ports replaced, checksums following; quoted packets too."""
+def rewrite_ports(packet, ports, other=None):
+    """The packet with chosen ports replaced, checksums following; quoted packets too. `other`: only where this
+    one, as long, has another port: a chosen one may be the same as one that wasn't."""
     if not ports:
         return packet
     parsed = wire.Parsed(packet)
@@ -174,7 +175,8 @@ def rewrite_ports(packet, ports):
     for base, inner in _layers(parsed):
         for at in inner.port_places():
             value = struct.unpack_from("!H", inner.l3, at)[0]
-            if value in ports:
+            same = other is not None and other[base + at:base + at + 2] == packet[base + at:base + at + 2]
+            if value in ports and not same:
                 put(base + at, ports[value], base, inner)
     if parsed.proto == wire.SCTP and parsed.ok and wire.sctp_checksum(parsed.payload) == packet[parsed.l4 + 8:][:4]:
         changed[parsed.l4 + 8:parsed.l4 + 12] = wire.sctp_checksum(bytes(changed[parsed.l4:parsed.end]))
@@ -239,7 +241,7 @@ def align(ours, theirs, chosen):
         return ours
     layers = zip(_layers(wire.Parsed(ours)), _layers(wire.Parsed(theirs)))
     pairs = set().union(*(_differing_ports(a, b) for (_, a), (_, b) in layers))
-    return rewrite_ports(ours, dict(pairs & chosen))
+    return rewrite_ports(ours, dict(pairs & chosen), theirs)
 
 
 def without_sums(packet):

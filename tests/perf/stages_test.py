@@ -39,7 +39,7 @@ class Stages(unittest.TestCase):
     def test_rooms(self):
         places = stages.Places()
         for path, stage in [("../ctrack/flow_table.cc", "lookup"), ("../ctrack/tracker.cc", "conntrack"),
-                            ("../dataplane/net/plain.h", "parse"), ("../nat/rewrite.cc", "NAT"),
+                            ("../dataplane/net/plain.h", "parse"), ("../dataplane/net/wire.h", None), ("../nat/rewrite.cc", "NAT"),
                             ("../dataplane/net/flow_hash.cc", "lookup"), ("../dataplane/rules/walk.cc", "rules"),
                             ("../dataplane/route/route_table.cc", "route"), ("../perf/memory_ports.cc", "generator"),
                             ("/usr/include/dpdk/rte_mbuf.h", "I/O"), ("/usr/include/c++/12/span", None)]:

@@ -115,6 +115,10 @@ class Tracker {
   // True if a confirmed connection other than `ignore` already uses `tuple` (either direction), or
   // a remote entry does: nf_conntrack_tuple_taken. An expired one is removed and doesn't count.
   bool TupleTaken(const Tuple& tuple, const Connection* ignore, Time now);
+  // The same for `reply`, asked for the unconfirmed `asker` when nearly every tuple has been tried:
+  // a TCP connection with a translated source that is in TIME_WAIT or CLOSE ends for a SYN whose
+  // sequence numbers are further on.
+  bool TakenForGood(const Tuple& reply, const Connection& asker, Time now);
   // A confirmed, living connection for the tuple.
   Connection* Find(const Tuple& tuple, Direction* direction, Time now);
 

@@ -153,6 +153,27 @@ bool Tracker::TupleTaken(const Tuple& tuple, const Connection* ignore, Time now)
   return true;
 }
 
+// nf_nat_used_tuple_harder, nf_nat_may_kill, nf_seq_has_advanced.
+bool Tracker::TakenForGood(const Tuple& reply, const Connection& asker, Time now) {
+  const auto sent = [](const Connection& c) {
+    return c.protocol.tcp.peer[static_cast<size_t>(Direction::kOriginal)].end;
+  };
+  if (reply.protocol != net::kProtoTcp || asker.protocol.tcp.state != TcpState::kSynSent) {
+    return TupleTaken(reply, &asker, now);
+  }
+  const TableValue value = table_->Lookup(reply);
+  if (value.IsRemote()) return true;
+  Connection* holder = Living(value, now);
+  if (holder == nullptr) return false;
+  constexpr uint32_t kRefuse = kFixedTimeout | kDying;
+  const bool may_go = value.direction() == Direction::kReply &&
+                      holder->protocol.tcp.state >= TcpState::kTimeWait &&
+                      (holder->status & (kRefuse | kSrcNat)) == kSrcNat &&
+                      static_cast<int32_t>(sent(asker) - sent(*holder)) > 0;
+  if (may_go) Destroy(holder, now);
+  return !may_go;
+}
+
 Connection* Tracker::Find(const Tuple& tuple, Direction* direction, Time now) {
   const TableValue value = table_->Lookup(tuple);
   Connection* connection = Living(value, now);

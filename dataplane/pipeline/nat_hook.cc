@@ -43,6 +43,10 @@ class TableOracle final : public nat::TupleOracle {
     if (tracker_->TupleTaken(reply, connection_, now_)) return true;
     return !Suits(reply) && claims_->Taken(reply, claim_);
   }
+  bool TakenForGood(const net::Tuple& reply) override {
+    if (tracker_->TakenForGood(reply, *connection_, now_)) return true;
+    return !Suits(reply) && claims_->Taken(reply, claim_);
+  }
   bool Suits(const net::Tuple& reply) override { return owners_->OwnerOf(reply) == worker_; }
 
  private:

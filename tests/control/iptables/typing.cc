@@ -2,7 +2,7 @@
 // until its input ends, each a line of JSON, with a line of JSON:
 //   {"program":"iptables","arguments":["-S"],"input":""}  ->  {"status":0,"out":"…","error":"…"}
 //   {"reset":true}                                        ->  {}
-// Between requests the rules live as restore files with counters do: as text.
+// After each change the rules are saved with their counters, read back, and saved again.
 #include <array>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -17,21 +17,13 @@ using namespace postern;
 using nlohmann::json;
 
 constexpr std::array kFamilies = {net::Family::kIpv4, net::Family::kIpv6};
-// What was saved can't be read: the exit status that no command has.
+// What was saved can't be read, or reads as something else: the exit status that no command has.
 constexpr int kBrokenState = 99;
 
-using SavedTexts = std::array<std::string, kFamilies.size()>;
-
-class TextFirewall : public control::Firewall {
+// Keeps the rules as the daemon does, and reads back what it would save of them.
+class ModelFirewall : public control::Firewall {
  public:
-  explicit TextFirewall(SavedTexts* saved) : saved_(saved) {
-    control::iptables::RestoreOptions options;
-    options.counters = true;
-    for (size_t i = 0; i < kFamilies.size(); ++i) {
-      control::iptables::ParseRestore((*saved_)[i], i == 0 ? "v4" : "v6", options,
-                                      &model_.family(kFamilies[i]), &errors_);
-    }
-  }
+  explicit ModelFirewall(rules::Model* model) : model_(*model) {}
 
   const std::vector<std::string>& errors() const { return errors_; }
 
@@ -39,29 +31,36 @@ class TextFirewall : public control::Firewall {
 
   net::Status Apply(rules::Model next, bool) override {
     model_ = std::move(next);
-    control::iptables::SaveOptions options;
-    options.counters = true;
-    for (size_t i = 0; i < kFamilies.size(); ++i) {
-      (*saved_)[i] = control::iptables::PrintSave(model_.family(kFamilies[i]), options, false);
-    }
+    for (const net::Family family : kFamilies) ReadBack(family);
     return {};
   }
 
  private:
-  SavedTexts* saved_;
-  rules::Model model_;
+  void ReadBack(net::Family family) {
+    control::iptables::SaveOptions save;
+    save.counters = true;
+    const std::string text = control::iptables::PrintSave(model_.family(family), save, false);
+    control::iptables::RestoreOptions restore;
+    restore.counters = true;
+    rules::Model whole;
+    rules::FamilyModel& again = whole.family(family);
+    if (!control::iptables::ParseRestore(text, "saved", restore, &again, &errors_)) return;
+    if (control::iptables::PrintSave(again, save, false) != text) {
+      errors_.push_back("read back and saved again it is another text:\n" + text);
+    }
+  }
+
+  rules::Model& model_;
   std::vector<std::string> errors_;
 };
 
-json Answer(const json& request, SavedTexts* saved) {
+json Answer(const json& request, rules::Model* model) {
   if (request.value("reset", false)) {
-    *saved = {};
+    *model = {};
     return json::object();
   }
-  TextFirewall firewall(saved);
+  ModelFirewall firewall(model);
   std::string out, error;
-  for (const std::string& sentence : firewall.errors()) error += sentence + "\n";
-  if (!error.empty()) return {{"status", kBrokenState}, {"out", out}, {"error", error}};
   control::CommandIo io;
   io.program = request.at("program");
   io.arguments = request.at("arguments");
@@ -69,16 +68,21 @@ json Answer(const json& request, SavedTexts* saved) {
   io.out = [&out](std::string_view text) { return out += text, true; };
   io.error = [&error](std::string_view text) { return error += text, true; };
   const int status = control::iptables::Run(io, &firewall);
+  if (!firewall.errors().empty()) {
+    error.clear();
+    for (const std::string& sentence : firewall.errors()) error += sentence + "\n";
+    return {{"status", kBrokenState}, {"out", out}, {"error", error}};
+  }
   return {{"status", status}, {"out", out}, {"error", error}};
 }
 
 }  // namespace
 
 int main() {
-  SavedTexts saved;
+  rules::Model model;
   for (std::string line; std::getline(std::cin, line);) {
     std::cout
-        << Answer(json::parse(line), &saved).dump(-1, ' ', false, json::error_handler_t::replace)
+        << Answer(json::parse(line), &model).dump(-1, ' ', false, json::error_handler_t::replace)
         << std::endl;
   }
   return 0;

@@ -51,4 +51,19 @@ IpPart CompileIpPart(const IpMatch& match, const std::vector<std::string>& port_
   return part;
 }
 
+uint8_t ProtocolBehindExtensions(const net::Packet& packet) {
+  const net::ParsedPacket& ip = packet.ip;
+  const auto* header = packet.At<net::Ipv6Header>(ip.l3_offset);
+  if (header == nullptr) return ip.protocol;
+  uint8_t next = header->next_header;
+  uint32_t offset = ip.l3_offset + sizeof(net::Ipv6Header);
+  while (offset + 8 <= ip.l4_offset && next != net::kProtoAh) {
+    const uint8_t* extension = packet.data + offset;
+    const uint32_t units = next == net::kProtoFragment ? 0 : extension[1];
+    next = extension[0];
+    offset += (units + 1) * 8;
+  }
+  return next == net::kProtoAh ? next : ip.protocol;
+}
+
 }  // namespace postern::rules

@@ -19,6 +19,14 @@ inline AddressWords WordsOf(const IpAddress& address) {
   return words;
 }
 
+// The protocol that -p means: behind IPv6's extension headers, but for AH, which isn't one of them
+// to nf_tables (IP6_FH_F_AUTH); conntrack looks behind AH, too.
+uint8_t ProtocolBehindExtensions(const net::Packet& packet);
+inline uint8_t RuleProtocol(const net::Packet& packet) {
+  const bool simple = packet.ip.family == net::Family::kIpv4 || !packet.ip.has_options;
+  return simple ? packet.ip.protocol : ProtocolBehindExtensions(packet);
+}
+
 // The packet's side of the compare, read once a walk: nothing that a rule does changes it.
 struct PacketKey {
   explicit PacketKey(const WalkContext& context)
@@ -28,7 +36,7 @@ struct PacketKey {
         out_port(Bit(context.out)),
         no_in(context.in > net::kLoopbackPort),
         no_out(context.out > net::kLoopbackPort),
-        protocol(context.packet->ip.protocol),
+        protocol(RuleProtocol(*context.packet)),
         later_fragment(context.packet->ip.fragment_offset != 0) {}
 
   AddressWords source;
@@ -41,7 +49,9 @@ struct PacketKey {
   bool later_fragment;
 
  private:
-  static uint64_t Bit(net::PortId port) { return port <= net::kLoopbackPort ? uint64_t{1} << port : 0; }
+  static uint64_t Bit(net::PortId port) {
+    return port <= net::kLoopbackPort ? uint64_t{1} << port : 0;
+  }
 };
 
 struct IpPart {

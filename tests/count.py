@@ -11,8 +11,7 @@ def count(entry):
     text = entry.get("stdout", "") + entry.get("stderr", "")
     lines = re.findall(r"(\d+) passed, (\d+) failed\b", text)
     if lines:
-        # The last one is the sum: some have a line a part, too.
-        passed, failed = map(int, lines[-1])
+        passed, failed = sum(int(p) for p, _ in lines), sum(int(f) for _, f in lines)
     else:
         passed = sum(map(int, re.findall(r"\[  PASSED  \] (\d+) tests?\.", text)))
         failed = sum(map(int, re.findall(r"(\d+) FAILED TESTS?", text)))

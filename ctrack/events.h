@@ -27,8 +27,8 @@ class ConnectionObserver {
                             Time now) = 0;
   // These will soon end, most likely all of them: what their ends touch may be asked for.
   virtual void OnEndsAhead(std::span<Connection* const>) {}
-  // The connection no longer counts as open for connlimit: its TCP state became TIME_WAIT or
-  // CLOSE, or it is being destroyed (kDying). May come more than once.
+  // Whether the connection counts as open for connlimit may have changed: its TCP state came to
+  // TIME_WAIT or CLOSE, or left them, or it is being destroyed (kDying). May come more than once.
   virtual void OnClosed(Connection& connection) = 0;
 };
 

@@ -1,6 +1,7 @@
 // IP and Ethernet addresses and prefixes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -54,6 +55,12 @@ struct IpAddress {
       bytes[4 * i + b] = static_cast<uint8_t>(host_order >> (8 * (3 - b)));
     }
   }
+  // To be compared, masked and hashed without a call; in memory's order.
+  std::array<uint64_t, 2> Words() const {
+    std::array<uint64_t, 2> words;
+    std::memcpy(words.data(), bytes.data(), sizeof(words));
+    return words;
+  }
   bool IsZero() const { return bytes == std::array<uint8_t, 16>{}; }
 
   friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
@@ -84,6 +91,10 @@ struct Prefix {
   uint8_t length = 0;
 
   bool Contains(const IpAddress& a) const {
+    if (family == Family::kIpv4) {
+      const uint32_t differs = address.AsV4() ^ a.AsV4();
+      return length == 0 || differs >> (32 - std::min<unsigned>(length, 32)) == 0;
+    }
     const IpAddress mask = PrefixMask(family, length);
     return (a & mask) == (address & mask);
   }

@@ -40,13 +40,6 @@ int Worth(NeighborState state) {
   }
 }
 
-// To be compared and hashed without a call.
-std::array<uint64_t, 2> WordsOf(const net::IpAddress& address) {
-  std::array<uint64_t, 2> words;
-  std::memcpy(words.data(), address.bytes.data(), sizeof(words));
-  return words;
-}
-
 }  // namespace
 
 NeighborStore::NeighborStore(uint32_t capacity, uint64_t hash_key)
@@ -60,7 +53,7 @@ NeighborStore::NeighborStore(uint32_t capacity, uint64_t hash_key)
 uint32_t* NeighborStore::ChainOf(net::PortId port, net::Family family,
                                  const net::IpAddress& address) {
   uint64_t hash = hash_key_ ^ (uint64_t{port} << 8) ^ static_cast<uint64_t>(family);
-  for (const uint64_t word : WordsOf(address)) {
+  for (const uint64_t word : address.Words()) {
     hash = (hash ^ word) * 0x9e3779b97f4a7c15;
     hash ^= hash >> 32;
   }
@@ -68,10 +61,10 @@ uint32_t* NeighborStore::ChainOf(net::PortId port, net::Family family,
 }
 
 Neighbor* NeighborStore::Find(net::PortId port, net::Family family, const net::IpAddress& address) {
-  const std::array<uint64_t, 2> wanted = WordsOf(address);
+  const std::array<uint64_t, 2> wanted = address.Words();
   for (uint32_t i = *ChainOf(port, family, address); i != kNoNeighbor; i = entries_[i].chain) {
     Neighbor& entry = entries_[i];
-    if (entry.port == port && entry.family == family && WordsOf(entry.address) == wanted) {
+    if (entry.port == port && entry.family == family && entry.address.Words() == wanted) {
       return &entry;
     }
   }

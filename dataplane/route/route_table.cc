@@ -27,13 +27,6 @@ PrefixKey KeyOf(Family family, const IpAddress& address, uint8_t length) {
   return {family, address & net::PrefixMask(family, length), length};
 }
 
-// Prefix::Contains, quickly.
-bool Holds(const Prefix& subnet, const IpAddress& address) {
-  if (subnet.family != Family::kIpv4) return subnet.Contains(address);
-  const uint32_t differs = subnet.address.AsV4() ^ address.AsV4();
-  return subnet.length == 0 || differs >> (32 - std::min<uint8_t>(subnet.length, 32)) == 0;
-}
-
 // Tells most strangers from our own addresses.
 uint64_t BitOf(const IpAddress& ipv4) {
   return uint64_t{1} << (ipv4.AsV4() * uint32_t{0x9e3779b9} >> 26);
@@ -238,7 +231,7 @@ std::optional<IpAddress> RouteTable::SourceFor(PortId port_id, Family family,
   // link: MASQUERADE must not choose a link-local source.
   if (!net::IsLinkLocal(family, next_hop)) {
     for (const Prefix& own : config->addresses) {
-      if (own.family == family && Holds(own, next_hop)) return own.address;
+      if (own.family == family && own.Contains(next_hop)) return own.address;
     }
   }
   for (const Prefix& own : config->addresses) {

@@ -31,10 +31,10 @@ uint64_t PortsOf(const InterfaceMatch& match, const std::vector<std::string>& po
 
 IpPart CompileIpPart(const IpMatch& match, const std::vector<std::string>& port_names) {
   IpPart part;
-  part.source = WordsOf(match.source.address);
-  part.source_mask = WordsOf(match.source.mask);
-  part.destination = WordsOf(match.destination.address);
-  part.destination_mask = WordsOf(match.destination.mask);
+  part.source = match.source.address.Words();
+  part.source_mask = match.source.mask.Words();
+  part.destination = match.destination.address.Words();
+  part.destination_mask = match.destination.mask.Words();
   part.in_ports = PortsOf(match.in, port_names);
   part.out_ports = PortsOf(match.out, port_names);
   part.protocol = match.protocol;

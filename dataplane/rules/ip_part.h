@@ -13,11 +13,6 @@ namespace postern::rules {
 
 // An address as two words in memory order; IPv4 leaves the second one zero.
 using AddressWords = std::array<uint64_t, 2>;
-inline AddressWords WordsOf(const IpAddress& address) {
-  AddressWords words;
-  std::memcpy(words.data(), address.bytes.data(), sizeof(words));
-  return words;
-}
 
 // The protocol that -p means: behind IPv6's extension headers, but for AH, which isn't one of them
 // to nf_tables (IP6_FH_F_AUTH); conntrack looks behind AH, too.
@@ -30,8 +25,8 @@ inline uint8_t RuleProtocol(const net::Packet& packet) {
 // The packet's side of the compare, read once a walk: nothing that a rule does changes it.
 struct PacketKey {
   explicit PacketKey(const WalkContext& context)
-      : source(WordsOf(context.packet->ip.source)),
-        destination(WordsOf(context.packet->ip.destination)),
+      : source(context.packet->ip.source.Words()),
+        destination(context.packet->ip.destination.Words()),
         in_port(Bit(context.in)),
         out_port(Bit(context.out)),
         no_in(context.in > net::kLoopbackPort),

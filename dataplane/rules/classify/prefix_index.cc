@@ -23,7 +23,7 @@ void PrefixIndex::ChooseLengths(std::span<const PrefixBound> bounds, Family fami
   std::ranges::sort(uses, std::greater());
   for (size_t i = 0; i < kMaxLengths && uses[i].first != 0; ++i) {
     const uint8_t length = uses[i].second;
-    lengths_.push_back({WordsOf(net::PrefixMask(family, length)),
+    lengths_.push_back({net::PrefixMask(family, length).Words(),
                         seed ^ (uint64_t{length} * 0xd6e8feb86659fd93U), length});
   }
   std::ranges::sort(lengths_, std::greater(), &Length::length);
@@ -42,7 +42,7 @@ void PrefixIndex::Build(std::span<const PrefixBound> bounds, Family family, uint
     if (length == lengths_.end()) {
       any.push_back(position);
     } else {
-      filed.emplace_back(HashOf(WordsOf(bound.address), *length), position);
+      filed.emplace_back(HashOf(bound.address.Words(), *length), position);
     }
   }
   any_ = store->Add(any);

@@ -28,6 +28,12 @@ inline bool IsChosen(const std::string& name, const std::string& only,
   return exact ? name == only : name.find(only) != std::string::npos;
 }
 
+// Without hugepages, in ordinary memory that holds tables for so many connections, as the daemon
+// takes it with `hugepages = false`. Once a process.
+net::Status StartDpdk(const BenchOptions& options, uint32_t connections);
+// Writes what --json asks for; nothing where no file is named.
+net::Status WriteJson(const BenchOptions& options, const std::string& text);
+
 std::vector<std::string> PipelineNames();
 std::vector<std::string> PathNames();
 std::vector<std::string> TurnNames();

@@ -1,7 +1,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <iostream>
 #include <vector>
 
@@ -60,17 +59,6 @@ nlohmann::ordered_json RunInChild(const PathScenario& scenario, const BenchOptio
   return answer;
 }
 
-net::Status Write(const BenchOptions& options, const std::vector<PathMeasurement>& measurements) {
-  if (options.json.empty()) return {};
-  std::ofstream file(options.json);
-  file << nlohmann::ordered_json({{"cpus", options.cpus},
-                                  {"seconds", options.seconds},
-                                  {"paths", PathsToJson(measurements)}})
-              .dump(2)
-       << '\n';
-  return file.flush() ? net::Status{} : net::Error{options.json + ": cannot be written"};
-}
-
 }  // namespace
 
 std::vector<std::string> PathNames() {
@@ -97,7 +85,9 @@ net::Status RunPaths(const BenchOptions& options) {
     }
   }
   PrintPaths(std::cout, measurements);
-  if (net::Status status = Write(options, measurements); !status) return status;
+  const nlohmann::ordered_json figures = {
+      {"cpus", options.cpus}, {"seconds", options.seconds}, {"paths", PathsToJson(measurements)}};
+  if (net::Status status = WriteJson(options, figures.dump(2)); !status) return status;
   if (failed) return net::Error{"not everything could be measured"};
   return {};
 }

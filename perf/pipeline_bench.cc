@@ -1,8 +1,6 @@
-#include <fstream>
 #include <iostream>
 #include <vector>
 
-#include "dataplane/dpdk/eal.h"
 #include "perf/bench.h"
 #include "perf/report.h"
 
@@ -42,17 +40,10 @@ std::vector<Scenario> Chosen(const BenchOptions& options) {
   return chosen;
 }
 
-// Ordinary memory, as the daemon takes it with `hugepages = false`, for all tables at once.
-net::Status StartDpdk(const BenchOptions& options, const std::vector<Scenario>& scenarios) {
-  dpdk::RuntimeConfig config;
-  config.workers = {options.cpus.front()};
-  config.main_core = options.cpus.front();
-  config.hugepages = false;
-  config.conntrack_capacity = 0;
-  for (const Scenario& scenario : scenarios) {
-    config.conntrack_capacity += scenario.flows + scenario.storm + 4096;
-  }
-  return dpdk::StartEal(config);
+uint32_t ConnectionsOf(const std::vector<Scenario>& scenarios) {
+  uint32_t connections = 0;
+  for (const Scenario& scenario : scenarios) connections += scenario.flows + scenario.storm + 4096;
+  return connections;
 }
 
 // A storm's router lives for its round only; those of established traffic live side by side, so
@@ -110,7 +101,7 @@ std::vector<std::string> PipelineNames() {
 net::Status RunPipelines(const BenchOptions& options) {
   const std::vector<Scenario> scenarios = Chosen(options);
   if (scenarios.empty()) return net::Error{"no scenario has such a name; --list shows them"};
-  if (net::Status status = StartDpdk(options, scenarios); !status) return status;
+  if (net::Status status = StartDpdk(options, ConnectionsOf(scenarios)); !status) return status;
   auto ground = Ground::Create();
   if (!ground) return net::Error{ground.error()};
   std::vector<Measurement> measurements;
@@ -123,12 +114,7 @@ net::Status RunPipelines(const BenchOptions& options) {
   }
   const auto hertz = static_cast<double>(rte_get_tsc_hz());
   PrintTables(std::cout, measurements, hertz);
-  if (!options.json.empty()) {
-    std::ofstream file(options.json);
-    file << ToJson(measurements, hertz) << '\n';
-    if (!file.flush()) return net::Error{options.json + ": cannot be written"};
-  }
-  return {};
+  return WriteJson(options, ToJson(measurements, hertz));
 }
 
 }  // namespace postern::perf

@@ -1,11 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "dataplane/dpdk/eal.h"
 #include "perf/bench.h"
 #include "perf/turns.h"
 
@@ -18,16 +16,6 @@ constexpr TurnScenario kScenarios[] = {
     {TurnKind::kTraffic, kMillion}, {TurnKind::kExpiry, kMillion},   {TurnKind::kDump, kMillion},
     {TurnKind::kFlush, kMillion},   {TurnKind::kReload, kManyRules},
 };
-
-// Only one scenario's tables at a time.
-net::Status StartDpdk(const BenchOptions& options) {
-  dpdk::RuntimeConfig config;
-  config.workers = {options.cpus.front()};
-  config.main_core = options.cpus.front();
-  config.hugepages = false;
-  config.conntrack_capacity = kMillion.flows;
-  return dpdk::StartEal(config);
-}
 
 nlohmann::ordered_json Figures(const TurnTimes& times) {
   const double us = 1e6 / static_cast<double>(rte_get_tsc_hz());
@@ -63,7 +51,8 @@ std::vector<std::string> TurnNames() {
 }
 
 net::Status RunTurnScenarios(const BenchOptions& options) {
-  if (net::Status status = StartDpdk(options); !status) return status;
+  // Only one scenario's tables are there at a time.
+  if (net::Status status = StartDpdk(options, kMillion.flows); !status) return status;
   auto ground = Ground::Create();
   if (!ground) return net::Error{ground.error()};
   nlohmann::ordered_json scenarios = nlohmann::ordered_json::array();
@@ -81,11 +70,8 @@ net::Status RunTurnScenarios(const BenchOptions& options) {
     scenarios.push_back(std::move(figures));
   }
   if (scenarios.empty()) return net::Error{"no scenario has such a name; --list shows them"};
-  if (options.json.empty()) return {};
-  std::ofstream file(options.json);
-  file << nlohmann::ordered_json({{"repeats", options.rounds}, {"turns", scenarios}}).dump(2)
-       << '\n';
-  return file.flush() ? net::Status{} : net::Error{options.json + ": cannot be written"};
+  return WriteJson(
+      options, nlohmann::ordered_json({{"repeats", options.rounds}, {"turns", scenarios}}).dump(2));
 }
 
 }  // namespace postern::perf

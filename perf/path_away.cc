@@ -20,6 +20,12 @@ double Seconds() {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
 }
 
+void Spin(double seconds) {
+  const double end = Seconds() + seconds;
+  while (Seconds() < end) {
+  }
+}
+
 }  // namespace
 
 void Run::AddAway() {
@@ -173,6 +179,8 @@ net::Status Run::NoDrop() {
   if (low == 0) return net::Error{"packets are lost at every rate"};
   figures_["saturated_mpps"] = saturated.Rate(saturated.moved) / 1e6;
   figures_["no_drop_mpps"] = low / 1e6;
+  // While nothing is on its way.
+  const int64_t before = bed_.Lost();
   const auto sources = UseRate(low / 2);
   const auto missed = [&sources] {
     uint64_t sum = 0;
@@ -180,8 +188,8 @@ net::Status Run::NoDrop() {
     return sum;
   };
   Sleep(kWarmSeconds);
-  // In turns with pauses as long, which show what the machine alone loses.
-  const int64_t before = bed_.Lost();
+  // In turns with pauses as long, in which the control thread is as busy, with nothing: what is
+  // lost in them is the machine's doing.
   uint64_t missed_in_reloads = 0;
   uint64_t missed_in_pauses = 0;
   for (unsigned done = 0; done < kReloads; done += kAtOnce) {
@@ -191,7 +199,7 @@ net::Status Run::NoDrop() {
       return status;
     }
     const uint64_t reloaded = missed();
-    Sleep(Seconds() - begin);
+    Spin(Seconds() - begin);
     missed_in_reloads += reloaded - at_first;
     missed_in_pauses += missed() - reloaded;
   }

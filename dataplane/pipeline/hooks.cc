@@ -284,6 +284,7 @@ rules::WalkResult Pipeline::Impl::Walk(Flight& f, Table table, Hook hook) {
   // POSTROUTING knows where a forwarded packet came in, too (ip_output passes it on).
   context.in = hook == Hook::kOutput ? net::kNoPort : f.in;
   context.out = hook == Hook::kPrerouting || hook == Hook::kInput ? net::kNoPort : f.out;
+  context.own_reset = f.source == Source::kSelf && f.packet->ip.protocol == net::kProtoTcp;
   context.now = f.now;
   context.rng = &rng_;
   context.worker = &worker_rules();

@@ -88,6 +88,7 @@ struct WalkContext {
   net::Hook hook = net::Hook::kPrerouting;
   net::PortId in = net::kNoPort;   // kNoPort at OUTPUT and for nothing known yet
   net::PortId out = net::kNoPort;  // kNoPort at PREROUTING and INPUT
+  bool own_reset = false;          // Postern's own TCP reset: what leaves, but by no socket
   net::Time now = 0;
   net::Rng* rng = nullptr;
   WorkerRules* worker = nullptr;       // counts what overflows the path; null: not counted

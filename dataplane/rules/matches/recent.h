@@ -114,8 +114,10 @@ inline Answer Matches(const CompiledRecent& compiled, const WalkContext& context
   *depends |= kDependsTime | kDependsSideEffect;
   const net::Packet& packet = *context.packet;
   const RecentMatch& match = *compiled.match;
-  // The TTL as it was before forwarding, which has taken one off.
-  const bool forwarded = context.out != net::kNoPort && packet.in_port != net::kNoPort;
+  // The TTL as it was before forwarding, which has taken one off. To Linux all that leaves by no
+  // socket has been forwarded.
+  const bool forwarded =
+      context.out != net::kNoPort && (packet.in_port != net::kNoPort || context.own_reset);
   const auto ttl = static_cast<uint8_t>(packet.ip.ttl + (forwarded ? 1 : 0));
   const IpAddress& address = match.destination ? packet.ip.destination : packet.ip.source;
   const bool matched = compiled.table->Apply(match, packet.ip.family, address, ttl, context.now);

@@ -32,6 +32,14 @@ bool IsOneHost(Family family, const net::IpAddress& address) {
   return family == Family::kIpv6 || address.AsV4() != 0xffffffff;
 }
 
+// IPV6_ADDR_UNICAST: an IPv4 address in IPv6 (::ffff:0:0/96) doesn't have it.
+bool IsUnicast(Family family, const net::IpAddress& address) {
+  static constexpr std::array<uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return IsOneHost(family, address) &&
+         (family == Family::kIpv4 ||
+          !std::equal(kMapped.begin(), kMapped.end(), address.bytes.begin()));
+}
+
 // RFC 4443 2.4 (e.3): what a host must learn even about a multicast.
 bool MayAnswerMulticast(const Packet& offending, const IcmpError& what) {
   constexpr uint8_t kUnknownOption = 2;
@@ -158,7 +166,7 @@ bool BuildTcpReset(net::BufferPool* pool, const Packet& offending, uint16_t /*ip
   const net::ParsedPacket& ip = offending.ip;
   const bool v4 = ip.family == Family::kIpv4;
   if (ip.fragment_offset != 0 || ip.protocol != net::kProtoTcp || !ip.l4_header) return false;
-  if (!IsOneHost(ip.family, ip.source) || !IsOneHost(ip.family, ip.destination)) return false;
+  if (!IsUnicast(ip.family, ip.source) || !IsUnicast(ip.family, ip.destination)) return false;
   const auto* tcp = offending.At<net::TcpHeader>(ip.l4_offset);
   if (tcp == nullptr || (tcp->flags & net::kTcpRst) != 0) return false;
   if (!offending.checksum_verified && !net::TransportChecksumValid(offending)) return false;
@@ -186,6 +194,8 @@ bool BuildTcpReset(net::BufferPool* pool, const Packet& offending, uint16_t /*ip
     out->flags = net::kTcpRst | net::kTcpAck;
   }
   if (!Finish(pool, &built)) return false;
+  // skb_checksum_help, which does what nf_send_reset leaves to the card: never 0. IPv6's may be.
+  if (v4 && out->checksum.Host() == 0) out->checksum = uint16_t{0xffff};
   *reset = built;
   return true;
 }

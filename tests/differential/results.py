@@ -24,7 +24,7 @@ class Result:
     packet)] that it made come out; `conntrack`: lines; `counters`: {(family, table, chain, what):
     (packets, bytes)}; `events`: replay's, None for the kernel; `unsent`: steps whose packet no program
     could send, being larger than the MTU; `settled`: no answer would change any more, whatever port NAT
-    chose for what it answers."""
+    chose for what it answers; `by_lo`: steps with an answer that the appliance gave itself by `lo`."""
 
     def __init__(self, count):
         self.sent = [("", b"")] * count
@@ -35,6 +35,7 @@ class Result:
         self.events = None
         self.unsent = set()
         self.settled = True
+        self.by_lo = set()
 
 
 # --- counters ----------------------------------------------------------------------------------
@@ -339,9 +340,13 @@ def same_packets(theirs, ours, chosen, loose):
 ON_LO = "host"
 
 
-def twin_or_port(sent_on, port):
-    """Where a packet came out. What the appliance says to itself goes by `lo` there, and to some twin here."""
-    return ON_LO if sent_on.startswith("host:") and port.startswith("host:") else port
+def came_out(side, index, by_lo):
+    """[(port, packet)] of a step, whole and comparable, by port. What the appliance says to itself goes by `lo` there,
+    and to some twin here."""
+    sent_on, sent = side.sent[index]
+    by_lo = by_lo or sent_on.startswith("host:")
+    return sorted(((ON_LO if by_lo and port.startswith("host:") else port, comparable(l3, sent))
+                   for port, l3 in whole_for_host(side.out[index])), key=_port)
 
 
 def compare(scenario, kernel, postern, any_port=False):
@@ -350,9 +355,7 @@ def compare(scenario, kernel, postern, any_port=False):
     chosen = chosen_ports(kernel, postern)
     differences = []
     for index, step in enumerate(scenario.steps):
-        theirs, ours = (sorted(((twin_or_port(side.sent[index][0], p), comparable(l3, side.sent[index][1]))
-                                for p, l3 in whole_for_host(side.out[index])), key=_port)
-                        for side in (kernel, postern))
+        theirs, ours = (came_out(side, index, index in kernel.by_lo) for side in (kernel, postern))
         if not same_packets(theirs, ours, chosen, chosen and sum_follows_port(step)):
             differences.append(Difference(index, "\n".join(
                 [f"packet {index + 1} on {step.port}: {step.expression}"] +

@@ -17,24 +17,25 @@ constexpr uint32_t kMbufs = 16384;
 constexpr uint32_t kRoutes = 256;
 constexpr uint64_t kSeed = 9693;
 
+// wan0's IPv6 address is Ipv6Of(kWanAddress), so that answers to what was translated find it.
 constexpr char kConfiguration[] = R"(
 dataplane: {{ hugepages = false; memory_mb = 512; mbufs = {mbufs}; }};
 ports: (
   {{ name = "wan0"; device = "net_null0,no-rx=1"; mac = "02:00:00:00:00:01"; host = false;
-    addresses = [ "203.0.113.2/24", "2001:db8:1::2/64" ]; }},
+    addresses = [ "203.0.113.2/24", "2001:2::cb00:cb00:7102/96" ]; }},
   {{ name = "lan0"; device = "net_null1,no-rx=1"; mac = "02:00:00:00:00:02"; host = false;
     addresses = [ "192.0.2.1/24", "2001:db8:2::1/64" ]; }}
 );
 routes: (
   {{ prefix = "0.0.0.0/0"; via = "203.0.113.1"; }},
   {{ prefix = "198.18.0.0/16"; via = "192.0.2.2"; }},
-  {{ prefix = "::/0"; via = "2001:db8:1::1"; }},
+  {{ prefix = "::/0"; via = "2001:2::cb00:cb00:7101"; }},
   {{ prefix = "2001:2::c612:0:0/96"; via = "2001:db8:2::2"; }}
 );
 neighbors: (
   {{ address = "203.0.113.1"; mac = "02:00:00:00:00:11"; port = "wan0"; }},
   {{ address = "192.0.2.2"; mac = "02:00:00:00:00:12"; port = "lan0"; }},
-  {{ address = "2001:db8:1::1"; mac = "02:00:00:00:00:11"; port = "wan0"; }},
+  {{ address = "2001:2::cb00:cb00:7101"; mac = "02:00:00:00:00:11"; port = "wan0"; }},
   {{ address = "2001:db8:2::2"; mac = "02:00:00:00:00:12"; port = "lan0"; }}
 );
 conntrack: {{ nf_conntrack_max = {max}; nf_conntrack_udp_timeout = {udp};
@@ -87,7 +88,7 @@ net::Status Appliance::Configure() {
 net::Status Appliance::WriteRules(unsigned variant) const {
   net::Status status =
       Write(folder_ / "rules.v4", EdgeRules(options_.rules, options_.nat, variant));
-  return status ? Write(folder_ / "rules.v6", EdgeRules6(options_.rules)) : status;
+  return status ? Write(folder_ / "rules.v6", EdgeRules6(options_.rules, options_.nat)) : status;
 }
 
 net::Status Appliance::StartRuntime() {

@@ -42,7 +42,10 @@ void AddEstablished(std::vector<PathScenario>* all) {
     all->push_back({.transport = Transport::kTcp, .nat = nat, .flows = 16'000});
   }
   for (const Transport transport : {Transport::kUdp, Transport::kTcp}) {
-    all->push_back({.transport = transport, .family = net::Family::kIpv6, .flows = 16'000});
+    for (const Nat nat : {Nat::kNone, Nat::kMasquerade}) {
+      all->push_back(
+          {.transport = transport, .nat = nat, .family = net::Family::kIpv6, .flows = 16'000});
+    }
   }
   all->push_back({.family = net::Family::kIpv6, .flows = 1'000'000});
   for (const FrameSizes sizes : {FrameSizes::kImix, FrameSizes::kLarge}) {

@@ -74,8 +74,10 @@ std::string EdgeRules(unsigned rules, Nat nat, unsigned variant) {
   return text + kAfter;
 }
 
-std::string EdgeRules6(unsigned rules) {
-  std::string text = kBefore6;
+std::string EdgeRules6(unsigned rules, Nat nat) {
+  std::string text;
+  if (nat == Nat::kMasquerade) text += std::string(kNatHead) + kMasquerade;
+  text += kBefore6;
   for (unsigned i = kUsual; i < rules; ++i) {
     const char* protocol = i % 2 == 0 ? "tcp" : "udp";
     text += fmt::format("-A FORWARD -d 2001:db8:2::{:x}/128 -p {} -m {} --dport {} -j DROP\n",

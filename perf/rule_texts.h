@@ -13,7 +13,7 @@ enum class Nat : uint8_t { kNone, kMasquerade, kDnat };
 // new ones pass, and match no packet of the benchmarks (addresses and ports of someone else).
 // `variant` changes what the others match, so that two sets of one size differ in them all.
 std::string EdgeRules(unsigned rules, Nat nat, unsigned variant = 0);
-// The same for IPv6, without NAT.
-std::string EdgeRules6(unsigned rules);
+// The same for IPv6, without DNAT.
+std::string EdgeRules6(unsigned rules, Nat nat);
 
 }  // namespace postern::perf

@@ -80,10 +80,8 @@ template <Family kFamily>
 Pipeline::Impl::Progress Pipeline::Impl::Advance(Lane* lane, const Frame& frame,
                                                  ctrack::TableValue value,
                                                  ctrack::TrackResult* tracked) {
-  constexpr uint32_t kTranslated = ctrack::kSrcNat | ctrack::kDstNat;
   constexpr uint32_t kUnusual = ctrack::kFixedTimeout | ctrack::kHelper | ctrack::kSeqAdjust |
-                                ctrack::kDying | ctrack::kExpected |
-                                (kFamily == Family::kIpv6 ? kTranslated : 0U);
+                                ctrack::kDying | ctrack::kExpected;
   Connection* connection = value.connection();
   if (connection == nullptr || !may_advance_[IndexOf(kFamily)]) {
     return Progress::kNone;
@@ -108,10 +106,11 @@ Pipeline::Impl::Progress Pipeline::Impl::Advance(Lane* lane, const Frame& frame,
   }
   Shortcut& shortcut = connection->shortcut[static_cast<size_t>(direction)];
   if (!KnowsWay(shortcut, lane->in_port)) {
-    if constexpr (kFamily == Family::kIpv4) {
-      const uint32_t& to = connection->ends[static_cast<size_t>(Opposite(direction))].source;
-      packet.ip.destination = net::IpAddress::FromWire(kFamily, &to);
-    }
+    const auto answers = static_cast<size_t>(Opposite(direction));
+    packet.ip.destination =
+        kFamily == Family::kIpv4
+            ? net::IpAddress::FromWire(kFamily, &connection->ends[answers].source)
+            : connection->tuples[answers].source;
     if (!FindWay(packet, direction, lane->now, connection)) return Progress::kNone;
     lane->neighbors = neighbors_.generation();
   }

@@ -57,6 +57,18 @@ inline bool PlainChecksumValid(uint64_t addresses, uint8_t protocol, const uint8
   return (addresses + rest + net::RawSum(l4, length)) % 0xffff == 0;
 }
 
+// TCP's or UDP's checksum after words have changed by `delta` in all.
+inline void AddToTransportSum(uint8_t* l4, uint8_t protocol, uint64_t delta) {
+  const bool udp = protocol == net::kProtoUdp;
+  uint8_t* field =
+      l4 + (udp ? offsetof(net::UdpHeader, checksum) : offsetof(net::TcpHeader, checksum));
+  const auto before = net::LoadRaw<uint16_t>(field);
+  if (udp && before == 0) return;  // RFC 768: there is none
+  uint16_t after = net::ApplyDelta(before, delta);
+  if (udp && after == 0) after = 0xffff;
+  std::memcpy(field, &after, sizeof(after));
+}
+
 // An IPv4 packet becomes one that `answers` answer: its addresses and ports are theirs, swapped;
 // its checksums follow and its TTL is one less.
 inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::WireEnds& answers) {
@@ -77,14 +89,28 @@ inline void TranslateIpv4(uint8_t* l3, uint8_t protocol, const ctrack::WireEnds&
       net::ApplyDelta(net::LoadRaw<uint16_t>(&ip->checksum), addresses + kTtlDelta);
   std::memcpy(&ip->checksum, &header, sizeof(header));
   --ip->ttl;
-  const bool udp = protocol == net::kProtoUdp;
-  uint8_t* field =
-      l4 + (udp ? offsetof(net::UdpHeader, checksum) : offsetof(net::TcpHeader, checksum));
-  const auto before = net::LoadRaw<uint16_t>(field);
-  if (udp && before == 0) return;  // RFC 768: there is none
-  uint16_t after = net::ApplyDelta(before, addresses + ports);
-  if (udp && after == 0) after = 0xffff;
-  std::memcpy(field, &after, sizeof(after));
+  AddToTransportSum(l4, protocol, addresses + ports);
+}
+
+// The same for an IPv6 packet, which has no checksum of its own.
+inline void TranslateIpv6(uint8_t* l3, uint8_t protocol, const net::Tuple& answers) {
+  auto* ip = reinterpret_cast<net::Ipv6Header*>(l3);
+  uint8_t* l4 = l3 + sizeof(net::Ipv6Header);
+  const auto old_ports = net::LoadRaw<uint32_t>(l4);
+  const uint32_t new_ports = uint32_t{net::ByteSwap(answers.destination_key)} |
+                             uint32_t{net::ByteSwap(answers.source_key)} << 16;
+  uint64_t delta = uint64_t{static_cast<uint32_t>(~old_ports)} + new_ports;
+  for (size_t at = offsetof(net::Ipv6Header, source); at < sizeof(net::Ipv6Header); at += 8) {
+    delta += net::RawWords(~net::LoadRaw<uint64_t>(l3 + at));
+  }
+  for (const net::IpAddress& address : {answers.source, answers.destination}) {
+    for (const uint64_t word : address.Words()) delta += net::RawWords(word);
+  }
+  std::memcpy(ip->source, answers.destination.bytes.data(), sizeof(ip->source));
+  std::memcpy(ip->destination, answers.source.bytes.data(), sizeof(ip->destination));
+  std::memcpy(l4, &new_ports, sizeof(new_ports));
+  --ip->hop_limit;
+  AddToTransportSum(l4, protocol, delta);
 }
 
 inline void LowerTtl(net::Ipv4Header* ip) {

@@ -66,15 +66,22 @@ inline void Pipeline::Impl::Pass(Lane* lane, const Frame& frame, ctrack::Connect
                                  net::Direction direction, const NextHop& hop, rules::PathId path,
                                  uint32_t l3_length) {
   uint8_t* l3 = frame.data + net::kPlainL3;
+  const bool translated = (connection->status & (ctrack::kSrcNat | ctrack::kDstNat)) != 0;
   if constexpr (kFamily == net::Family::kIpv4) {
     auto* ipv4 = reinterpret_cast<net::Ipv4Header*>(l3);
-    if ((connection->status & (ctrack::kSrcNat | ctrack::kDstNat)) != 0) {
+    if (translated) {
       TranslateIpv4(l3, ipv4->protocol, connection->ends[static_cast<size_t>(Opposite(direction))]);
     } else {
       LowerTtl(ipv4);
     }
   } else {
-    --reinterpret_cast<net::Ipv6Header*>(l3)->hop_limit;
+    auto* ipv6 = reinterpret_cast<net::Ipv6Header*>(l3);
+    if (translated) {
+      TranslateIpv6(l3, ipv6->next_header,
+                    connection->tuples[static_cast<size_t>(Opposite(direction))]);
+    } else {
+      --ipv6->hop_limit;
+    }
   }
   WriteEthernet(frame.data, hop);
 

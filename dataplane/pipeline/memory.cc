@@ -168,11 +168,7 @@ void Pipeline::Impl::LearnShortcut(const Flight& f) {
   }
   if (f.remembered == rules::kNoPath) NoteClass(f, memo.path, flags_matter != 0);
   const net::Packet& packet = *f.packet;
-  constexpr uint32_t kTranslated = ctrack::kSrcNat | ctrack::kDstNat;
-  if (!MayShorten(*connection, f.now) ||
-      (packet.ip.family == net::Family::kIpv6 && (connection->status & kTranslated) != 0)) {
-    return;
-  }
+  if (!MayShorten(*connection, f.now)) return;
   ctrack::Shortcut shortcut;
   shortcut.next_hop = InternHop(f.route, packet.ip.family, f.now);
   if (shortcut.next_hop == NextHops::kNone) return;

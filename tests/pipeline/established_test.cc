@@ -62,6 +62,9 @@ std::vector<Flow> Flows() {
     const std::string client6 = "2001:db8:2::" + number;
     flows.push_back(MakeFlow(tcp, net::Family::kIpv6, {kLan, client6, "2001:db8:9::1", port, 53},
                              {kWan, "2001:db8:9::1", client6, 53, port}));
+    const std::string hidden6 = "2001:db8:2::f" + number;
+    flows.push_back(MakeFlow(tcp, net::Family::kIpv6, {kLan, hidden6, "2001:db8:9::1", other, 53},
+                             {kWan, "2001:db8:9::1", "2001:db8:1::2", 53, other}));
   }
   return flows;
 }
@@ -172,15 +175,18 @@ class Conversations {
   net::Time now_ = kStart;
 };
 
-rules::Rule ToAddress(const char* address, unsigned length, rules::Rule rule) {
-  rule.ip.destination = {*net::ParseAddress(net::Family::kIpv4, address),
-                         net::PrefixMask(net::Family::kIpv4, length), false};
+rules::AddressMatch Within(const char* text) {
+  const net::Prefix prefix = *net::ParsePrefix(text);
+  return {prefix.address, net::PrefixMask(prefix.family, prefix.length), false};
+}
+
+rules::Rule ToAddress(const char* prefix, rules::Rule rule) {
+  rule.ip.destination = Within(prefix);
   return rule;
 }
 
-rules::Rule FromAddress(const char* address, unsigned length, rules::Rule rule) {
-  rule.ip.source = {*net::ParseAddress(net::Family::kIpv4, address),
-                    net::PrefixMask(net::Family::kIpv4, length), false};
+rules::Rule FromAddress(const char* prefix, rules::Rule rule) {
+  rule.ip.source = Within(prefix);
   return rule;
 }
 
@@ -189,17 +195,19 @@ enum class Reads : uint8_t { kState, kFlags, kAddresses, kAddressesBehindState, 
 
 void LoadRules(World* world, Reads reads) {
   world->Chain(Table::kNat, "PREROUTING").rules = {
-      ToAddress("203.0.113.2", 32,
+      ToAddress("203.0.113.2",
                 From("wan0",
                      Proto(net::kProtoTcp, MakeRule(rules::DnatTarget{RangeTo("192.168.1.99", 80)},
                                                     {DestinationPort(net::kProtoTcp, 8080)})))),
-      ToAddress("203.0.113.2", 32,
+      ToAddress("203.0.113.2",
                 From("wan0",
                      Proto(net::kProtoUdp, MakeRule(rules::DnatTarget{RangeTo("192.168.1.99", 80)},
                                                     {DestinationPort(net::kProtoUdp, 8080)}))))};
   world->Chain(Table::kNat, "POSTROUTING").rules = {
-      FromAddress("192.168.1.110", 31, To("wan0", MakeRule(rules::MasqueradeTarget{}))),
-      FromAddress("192.168.1.112", 31, To("wan0", MakeRule(rules::MasqueradeTarget{})))};
+      FromAddress("192.168.1.110/31", To("wan0", MakeRule(rules::MasqueradeTarget{}))),
+      FromAddress("192.168.1.112/31", To("wan0", MakeRule(rules::MasqueradeTarget{})))};
+  world->Chain(Table::kNat, "POSTROUTING", net::Family::kIpv6).rules = {
+      FromAddress("2001:db8:2::f00/120", To("wan0", MakeRule(rules::MasqueradeTarget{})))};
   for (const net::Family family : {net::Family::kIpv4, net::Family::kIpv6}) {
     auto& forward = world->Chain(Table::kFilter, "FORWARD", family);
     rules::TcpMatch pushed;
@@ -329,40 +337,6 @@ TEST(ShortcutKey, TellsEverythingApart) {
   EXPECT_NE(key, pipeline::ShortcutKey(7, ctrack::kConfirmed, 4, 0));
   EXPECT_NE(key, pipeline::ShortcutKey(7, ctrack::kConfirmed, 3, net::kTcpAck));
   EXPECT_NE(key, 0U);
-}
-
-TEST(TranslateIpv4, GivesTheSumsThatAreComputedAnew) {
-  net::Rng rng(11);
-  for (int i = 0; i < 5000; ++i) {
-    const bool udp = rng.Below(2) == 0;
-    Packet packet;
-    packet.Ipv4(net::IpAddress::V4(static_cast<uint32_t>(rng.Next())),
-                net::IpAddress::V4(static_cast<uint32_t>(rng.Next())));
-    const auto port = static_cast<uint16_t>(rng.Next());
-    udp ? packet.Udp(port, 53) : packet.Tcp(port, 80, net::kTcpAck);
-    OwnedPacket built = packet.Ttl(9).PayloadLength(rng.Below(40)).Build();
-    ctrack::WireEnds answers;
-    answers.source = static_cast<uint32_t>(rng.Next());
-    answers.destination = static_cast<uint32_t>(rng.Next());
-    answers.source_port = static_cast<uint16_t>(rng.Next());
-    answers.destination_port = static_cast<uint16_t>(rng.Next());
-    pipeline::TranslateIpv4(built->L3(), built->ip.protocol, answers);
-    ASSERT_EQ(net::Parse(&built.packet).kind, net::FrameKind::kIp);
-    ASSERT_TRUE(net::TransportChecksumValid(*built)) << i;
-    ASSERT_EQ(built->ip.ttl, 8);
-    ASSERT_EQ(std::memcmp(&answers.destination, built->ip.source.bytes.data(), 4), 0);
-    ASSERT_EQ(std::memcmp(&answers.source, built->ip.destination.bytes.data(), 4), 0);
-    ASSERT_EQ(built->ip.source_port, net::ByteSwap(answers.destination_port));
-    ASSERT_EQ(built->ip.destination_port, net::ByteSwap(answers.source_port));
-  }
-}
-
-TEST(TranslateIpv4, LeavesUdpWithoutAChecksumSo) {
-  OwnedPacket built = Packet().Ipv4("192.0.2.1", "198.51.100.2").Udp(1, 2).NoUdpChecksum().Build();
-  ctrack::WireEnds answers;
-  answers.source = 1;
-  pipeline::TranslateIpv4(built->L3(), net::kProtoUdp, answers);
-  EXPECT_EQ(reinterpret_cast<const net::UdpHeader*>(built->L4())->checksum.Host(), 0);
 }
 
 }  // namespace

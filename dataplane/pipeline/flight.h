@@ -31,7 +31,6 @@ struct Flight {
   net::PortId out = net::kNoPort;   // output interface as the rules see it
   net::PortId twin = net::kNoPort;  // where the host's kernel gets it; kNoPort: the in port's twin
   ClaimId claim = kNoClaim;         // its connection's reply tuple has been asked for
-  uint32_t first_mark = 0;          // at OUTPUT: the mark that it was routed with
   route::RouteResult route;
   uint32_t counted_bytes = 0;  // l3 length that the rules counted
   // The remembered path that this packet follows instead of walking; kNoPath: it walks.

@@ -20,27 +20,30 @@ route::RouteResult Pipeline::Impl::RouteOut(const net::ParsedPacket& ip, net::Po
   return stays || !net::IsLoopback(ip.family, ip.source) ? route : route::RouteResult{};
 }
 
+// ip_route_me_harder: what has been changed is routed again. False: there is no way, the packet is
+// dropped.
+bool Pipeline::Impl::RouteAgain(Flight& f) {
+  f.route = RouteOut(f.packet->ip, f.source == Source::kHost ? f.packet->out_port : f.out);
+  if (f.route.kind != RouteKind::kUnreachable) return true;
+  FinishDrop(f, DropReason::kNoRoute);
+  return false;
+}
+
 void Pipeline::Impl::OutputPath(Flight& f) {
   const net::IpAddress destination = f.packet->ip.destination;
-  f.first_mark = f.packet->mark;
-  if (Chain(f, Table::kMangle, Hook::kOutput) && NatHook(f, Hook::kOutput)) {
+  const uint32_t mark = f.packet->mark;
+  if (Chain(f, Table::kMangle, Hook::kOutput) && (f.packet->mark == mark || RouteAgain(f)) &&
+      NatHook(f, Hook::kOutput)) {
     OutputAfterNat(f, destination);
   }
 }
 
 // `destination`: before its translation.
 void Pipeline::Impl::OutputAfterNat(Flight& f, const net::IpAddress& destination) {
+  if (f.packet->ip.destination != destination && !RouteAgain(f)) return;
+  // Every OUTPUT chain sees the first way.
   if (!Chain(f, Table::kFilter, Hook::kOutput)) return;
-  // ip_route_me_harder: a changed destination is routed again; every OUTPUT chain saw the first
-  // way.
-  if (f.packet->ip.destination != destination || f.packet->mark != f.first_mark) {
-    f.route = RouteOut(f.packet->ip, f.source == Source::kHost ? f.packet->out_port : f.out);
-    f.out = OutPort(f.route);
-    if (f.route.kind == RouteKind::kUnreachable) {
-      FinishDrop(f, DropReason::kNoRoute);
-      return;
-    }
-  }
+  f.out = OutPort(f.route);
   if (Postrouting(f)) LeaveFromHost(f);
 }
 

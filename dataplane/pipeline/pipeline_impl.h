@@ -187,6 +187,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
 
   // ---- output.cc ----
   void OutputPath(Flight& f);
+  bool RouteAgain(Flight& f);
   void OutputAfterNat(Flight& f, const net::IpAddress& destination);
   void LeaveFromHost(Flight& f);
   void LoopBack(Flight& f);

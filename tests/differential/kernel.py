@@ -117,6 +117,16 @@ def ask(netlink, kind, body):
         raise OracleError(f"netlink {kind:#x}: {os.strerror(-error)}")
 
 
+def route_line(route):
+    """A route of the configuration in the words of `ip -batch`."""
+    words = f"route add {route['prefix']}"
+    if "via" in route:
+        words += f" via {route['via']}"
+    if "port" in route:
+        words += f" dev {route['port']}" + (" onlink" if "via" in route else "")
+    return words
+
+
 def mtu_towards(conf, destination):
     """The MTU of the port that leads to an address (bytes); that of `lo` for the appliance's own."""
     address = ipaddress.ip_address(destination)
@@ -124,7 +134,7 @@ def mtu_towards(conf, destination):
     if address.is_loopback or address in own:
         return 65536
     routes = [r for r in conf.get("routes", []) if address in ipaddress.ip_network(r["prefix"])]
-    for hop in [address] + [ipaddress.ip_address(r["via"]) for r in routes]:
+    for hop in [address] + [ipaddress.ip_address(r["via"]) for r in routes if "via" in r]:
         for port in conf["ports"]:
             if any(hop in ipaddress.ip_interface(own).network for own in port.get("addresses", [])):
                 return port.get("mtu", 1500)
@@ -216,11 +226,13 @@ class Kernel:
             fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
             self.taps[name] = tap
             # No ARP: every neighbour is there, with a MAC that isn't compared.
-            lines.append(f"link set {name} address {port['mac']} arp off addrgenmode none "
-                         f"mtu {port.get('mtu', 1500)} up")
+            mtu = port.get("mtu", 1500)
+            # Below 1280 there is no IPv6 to set a mode of.
+            mode = "addrgenmode none " if mtu >= 1280 else ""
+            lines.append(f"link set {name} address {port['mac']} arp off {mode}mtu {mtu} up")
             lines += [f"addr add {a} dev {name}" + (" nodad" if ":" in a else "")
                       for a in port.get("addresses", [])]
-        lines += [f"route add {route['prefix']} via {route['via']}" for route in self.conf.get("routes", [])]
+        lines += [route_line(route) for route in self.conf.get("routes", [])]
         run("ip", "-batch", "-", text="\n".join(lines) + "\n")
         self.names = {socket.if_nametoindex(name): name for name in self.taps}
         self._await_addresses()

@@ -61,6 +61,10 @@ def endpoint(text):
     return host_address(name), int(port)
 
 
+class Framed(bytes):
+    """A network packet in a frame of its own making: see Vocabulary.framed."""
+
+
 class Vocabulary:
     """What expressions can say. `emitted` maps a packet's number to the network packets that it made
     come out, as far as the run is."""
@@ -186,6 +190,14 @@ class Vocabulary:
         return packet[:offset] + data + packet[offset + len(data):]
 
     @staticmethod
+    def framed(packet, to=None, trailer="", kind=None):
+        """The packet in a frame to another MAC, with bytes (hex) behind it, of another EtherType."""
+        frame = Framed(packet)
+        frame.to = wire.mac(to) if to else None
+        frame.trailer, frame.kind = bytes.fromhex(trailer), kind
+        return frame
+
+    @staticmethod
     def scapy(text):
         """Whatever else scapy's language can say, e.g. scapy("IP(dst='192.0.2.1')/GRE()")."""
         import scapy.all  # slow to load, so only where it is used
@@ -193,7 +205,7 @@ class Vocabulary:
 
     def environment(self):
         names = ("out", "back", "there", "seen_source", "echo_id", "tcp", "udp", "sctp", "icmp", "ping", "pong", "error",
-                 "other", "fragment", "chain", "cut", "patch", "scapy", "wire_address")
+                 "other", "fragment", "chain", "cut", "patch", "framed", "scapy", "wire_address")
         return {name: getattr(self, name) for name in names}
 
 
@@ -259,7 +271,11 @@ class Scenario:
     def frame(self, port, l3):
         if port.startswith("host:"):
             return wire.frame(PEER_MAC, self.macs[port.removeprefix("host:")], l3)
-        return wire.frame(self.macs[port], PEER_MAC, l3)
+        frame = wire.frame(self.macs[port], PEER_MAC, l3)
+        if isinstance(l3, Framed):
+            kind = frame[12:14] if l3.kind is None else struct.pack("!H", l3.kind)
+            frame = (l3.to or frame[:6]) + frame[6:12] + kind + frame[14:] + l3.trailer
+        return frame
 
     def build(self, index, vocabulary):
         """(port, network packet) of step `index` (from 0), remembered in the vocabulary."""

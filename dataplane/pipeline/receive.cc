@@ -4,6 +4,7 @@
 #include "dataplane/net/parse.h"
 #include "dataplane/net/plain.h"
 #include "dataplane/pipeline/address_check.h"
+#include "dataplane/pipeline/ipv6_options.h"
 #include "dataplane/pipeline/pipeline_impl.h"
 
 namespace postern::pipeline {
@@ -65,9 +66,25 @@ bool Pipeline::Impl::Admit(net::Packet* packet, net::Time now, bool choose_owner
     Drop(packet, refused);
     return false;
   }
+  if (packet->ip.has_options && !HopByHopOk(packet, now)) return false;
   if (packet->ip.fragment && !ReassembleOrPass(packet, now, choose_owner)) return false;
   if (!choose_owner || context_.owners->workers() == 1) return true;
   return !HandOverToOwner(packet, HandoffKind::kReceived, OwnerOf(*packet));
+}
+
+// ipv6_rcv: before anybody else sees the packet.
+bool Pipeline::Impl::HopByHopOk(net::Packet* packet, net::Time now) {
+  const HopByHopView options = ReadHopByHop(*packet);
+  if (options.good) return true;
+  if (options.problem) {
+    Flight about;
+    about.packet = packet;
+    about.now = now;
+    SendError(about,
+              {net::kIcmpv6ParameterProblem, options.problem->code, options.problem->pointer});
+  }
+  Drop(packet, net::DropReason::kIpHeaderInvalid);
+  return false;
 }
 
 bool Pipeline::Impl::AdmitPlain(net::Packet* packet, net::Family family) {

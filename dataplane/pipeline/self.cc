@@ -113,11 +113,7 @@ void Pipeline::Impl::Reject(Flight& f, net::Hook hook, rules::RejectWith with) {
 
 void Pipeline::Impl::SendError(const Flight& about, const route::IcmpError& what) {
   const net::Packet& packet = *about.packet;
-  if (!route::MayAnswerWithError(packet)) return;
-  if (about.source == Source::kPort) {
-    const auto* ethernet = packet.At<net::EthernetHeader>(0);
-    if (ethernet == nullptr || ethernet->destination.IsMulticast()) return;
-  }
+  if (!route::MayAnswerWithError(packet, what)) return;
   if (about.route.kind == route::RouteKind::kBroadcast) return;
   const auto source = ErrorSource(about);
   if (!source) return;

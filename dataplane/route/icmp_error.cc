@@ -51,7 +51,8 @@ bool MayAnswerMulticast(const Packet& offending, const IcmpError& what) {
 bool MayAnswer(const Packet& offending, const IcmpError& what) {
   const net::ParsedPacket& ip = offending.ip;
   const bool v4 = ip.family == Family::kIpv4;
-  if (ip.fragment_offset != 0) return false;
+  const bool later = ip.fragment_offset != 0;
+  if (later && v4) return false;
   if (!IsOneHost(ip.family, ip.source)) return false;
   const auto* ethernet = offending.At<net::EthernetHeader>(0);
   const bool group = net::IsMulticast(ip.family, ip.destination) ||
@@ -59,7 +60,8 @@ bool MayAnswer(const Packet& offending, const IcmpError& what) {
                      (offending.in_port != net::kNoPort && ethernet != nullptr &&
                       ethernet->destination.IsMulticast());
   if (group && !MayAnswerMulticast(offending, what)) return false;
-  if (ip.protocol != (v4 ? net::kProtoIcmp : net::kProtoIcmpv6)) return true;
+  // What a later IPv6 fragment is part of doesn't show (is_ineligible).
+  if (later || ip.protocol != (v4 ? net::kProtoIcmp : net::kProtoIcmpv6)) return true;
   // Cut short before the type, it may be an error.
   if (ip.L4Length() < 1) return false;
   const uint8_t type = *offending.L4();
@@ -130,7 +132,9 @@ uint32_t ArgumentWord(Family family, const IcmpError& what) {
 
 }  // namespace
 
-bool MayAnswerWithError(const Packet& offending) { return MayAnswer(offending, IcmpError{}); }
+bool MayAnswerWithError(const Packet& offending, const IcmpError& what) {
+  return MayAnswer(offending, what);
+}
 
 bool BuildIcmpError(net::BufferPool* pool, const Packet& offending, const IcmpError& what,
                     const net::IpAddress& source, uint16_t ip_id, Packet* error) {

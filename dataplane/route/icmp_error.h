@@ -16,15 +16,16 @@ struct IcmpError {
   uint32_t argument = 0;  // next-hop MTU (frag needed, packet too big) or pointer
 };
 
-// RFC 1122 3.2.2 and RFC 4443 2.4: no error about an ICMP error, a later fragment, a
+// RFC 1122 3.2.2 and RFC 4443 2.4: no error about an ICMP error, a later IPv4 fragment, a
 // multicast or broadcast (frame or destination), or a source that isn't one host.
-bool MayAnswerWithError(const net::Packet& offending);
+// Packet too big and the parameter problem about an unknown option also answer IPv6 multicasts
+// (RFC 4443 2.4 e.3).
+bool MayAnswerWithError(const net::Packet& offending, const IcmpError& what);
 
 // Makes the error about `offending` from `source` (an address of the appliance): IPv4 quotes as
 // much as fits into 576 bytes, IPv6 into 1280, as Linux does. `error` gets a fresh buffer with an
 // Ethernet header's room; parsed. False when no buffer is left or the packet may not be answered.
-// Packet too big and the parameter problem about an unknown option also answer IPv6 multicasts
-// (RFC 4443 2.4 e.3). `ip_id`: IPv4's identification; the pointer of a parameter problem counts
+// `ip_id`: IPv4's identification; the pointer of a parameter problem counts
 // bytes.
 bool BuildIcmpError(net::BufferPool* pool, const net::Packet& offending, const IcmpError& what,
                     const net::IpAddress& source, uint16_t ip_id, net::Packet* error);

@@ -47,7 +47,7 @@ void AnswerWithError(test::HeapPool* pool, const net::Packet& offending, uint8_t
   error.in_port = 0;
   RequireWellMade(error, offending, v4 ? 576 : 1280);
   Require(error.ip.source == *us && error.ip.icmp_type == what.type);
-  Require(!route::MayAnswerWithError(error));
+  Require(!route::MayAnswerWithError(error, {}));
   const auto quoted = net::ParseQuoted(error);
   const auto tuple = net::TupleOf(offending.ip);
   if (quoted && tuple) Require(quoted->tuple == *tuple);

@@ -120,7 +120,7 @@ TEST(IcmpErrorTest, NeverAnswersWhatMustNotBeAnswered) {
       {"to ff02::1", Packet().Ipv6(kHost6, "ff02::1").Udp(1, 2), false},
   };
   for (const Row& row : rows) {
-    EXPECT_EQ(MayAnswerWithError(*row.packet.Build()), row.may) << row.name;
+    EXPECT_EQ(MayAnswerWithError(*row.packet.Build(), IcmpError{}), row.may) << row.name;
   }
 }
 

@@ -72,11 +72,11 @@ bool ReadQuotedKeys(const uint8_t* l4, uint32_t available, Tuple* tuple) {
 }
 
 // Finds the transport header of the IPv4 packet quoted at `l3`; nothing else than addresses
-// and protocol goes into the tuple.
+// and protocol goes into the tuple. As netfilter, which doesn't ask for the version.
 bool ReadQuotedIpv4(const Packet& packet, uint32_t l3, uint32_t end, Tuple* tuple, uint32_t* l4) {
   if (end - l3 < sizeof(Ipv4Header)) return false;
   const auto* header = packet.At<Ipv4Header>(l3);
-  if (header == nullptr || header->Version() != 4) return false;
+  if (header == nullptr) return false;
   if (header->HeaderLength() < sizeof(Ipv4Header) || end - l3 < header->HeaderLength()) {
     return false;
   }
@@ -91,7 +91,7 @@ bool ReadQuotedIpv4(const Packet& packet, uint32_t l3, uint32_t end, Tuple* tupl
 bool ReadQuotedIpv6(const Packet& packet, uint32_t l3, uint32_t end, Tuple* tuple, uint32_t* l4) {
   if (end - l3 < sizeof(Ipv6Header)) return false;
   const auto* header = packet.At<Ipv6Header>(l3);
-  if (header == nullptr || header->Version() != 6) return false;
+  if (header == nullptr) return false;
   Ipv6Chain chain;
   if (!WalkIpv6Chain(packet, header->next_header, l3 + sizeof(Ipv6Header), end, &chain)) {
     return false;

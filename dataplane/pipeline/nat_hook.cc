@@ -134,16 +134,14 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
   if (!result.masquerade && !result.redirect) return true;
   const net::Family family = f.packet->ip.family;
   std::optional<net::IpAddress> address;
-  const net::PortId port = result.masquerade ? f.out : f.in;
-  if (family == net::Family::kIpv6 && routes().HasPort(port) &&
-      net::IsLinkLocal(family, f.packet->ip.destination)) {
-    address = route::LinkLocalAddress(routes().port(port).mac);  // of the scope of what it talks to
-  } else if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
-    address = f.packet->ip.destination;  // RFC 6724 rule 1: the destination is an own address
+  const net::IpAddress& destination = f.packet->ip.destination;
+  if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
+    address = destination;  // RFC 6724 rule 1: the destination is an own address
   } else if (result.masquerade) {
-    address = routes().SourceFor(f.out, family, f.route.next_hop);
+    const bool v4 = family == net::Family::kIpv4;
+    address = routes().SourceFor(f.out, family, v4 ? f.route.next_hop : destination);
   } else if (f.in != net::kNoPort) {
-    address = routes().FirstAddress(f.in, family);
+    address = routes().RedirectTo(f.in, family, destination);
   } else {
     // nf_nat_redirect at OUTPUT: the loopback address.
     address = family == net::Family::kIpv4 ? net::IpAddress::V4(0x7f000001)

@@ -152,13 +152,9 @@ std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) c
   const route::RouteResult back = routes().Lookup(ip.family, ip.source, about.packet->in_port);
   if (back.kind == route::RouteKind::kLocal) return ip.source;
   if (back.kind != route::RouteKind::kUnicast) return std::nullopt;
-  if (ip.family == Family::kIpv6 && about.source == Source::kPort) {
-    if (net::IsLinkLocal(ip.family, ip.source)) {
-      return route::LinkLocalAddress(routes().port(about.packet->in_port).mac);
-    }
-    return routes().SourceFor(about.packet->in_port, ip.family, ip.source);
-  }
-  return routes().SourceFor(back.port, ip.family, back.next_hop);
+  if (ip.family == Family::kIpv4) return routes().Ipv4SourceOf(back, ip.source);
+  const net::PortId port = about.source == Source::kPort ? about.packet->in_port : back.port;
+  return routes().SourceFor(port, ip.family, ip.source);
 }
 
 void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {

@@ -8,6 +8,8 @@
 #include <tuple>
 #include <utility>
 
+#include "dataplane/route/source_selection.h"
+
 namespace postern::route {
 namespace {
 
@@ -219,40 +221,31 @@ bool RouteTable::IsOnLink(PortId port_id, Family family, const IpAddress& addres
   return route.kind == RouteKind::kUnicast && route.port == port_id && route.next_hop == address;
 }
 
-// inet_select_addr: the port's address on the next hop's subnet, else its first, else any other
-// port's first.
 std::optional<IpAddress> RouteTable::SourceFor(PortId port_id, Family family,
-                                               const IpAddress& next_hop) const {
-  const PortConfig* config = impl_->Find(port_id);
-  static const PortConfig kLoopback;  // has no address that others could answer to
-  if (config == nullptr && port_id == net::kLoopbackPort) config = &kLoopback;
-  if (config == nullptr) return std::nullopt;
-  // A link-local gateway says nothing about the subnet, and what goes through it goes beyond the
-  // link: MASQUERADE must not choose a link-local source.
-  if (!net::IsLinkLocal(family, next_hop)) {
-    for (const Prefix& own : config->addresses) {
-      if (own.family == family && own.Contains(next_hop)) return own.address;
-    }
-  }
-  for (const Prefix& own : config->addresses) {
-    if (own.family == family && !net::IsLinkLocal(family, own.address)) return own.address;
-  }
-  for (const PortConfig& other : impl_->ports) {
-    for (const Prefix& own : other.addresses) {
-      if (own.family == family && !net::IsLinkLocal(family, own.address)) return own.address;
-    }
-  }
-  return family == Family::kIpv6 ? FirstAddress(port_id, family) : std::nullopt;
+                                               const IpAddress& towards) const {
+  if (impl_->Find(port_id) == nullptr && port_id != net::kLoopbackPort) return std::nullopt;
+  return family == Family::kIpv4 ? Ipv4Source(impl_->ports, port_id, towards)
+                                 : Ipv6Source(impl_->ports, port_id, towards);
 }
 
-std::optional<IpAddress> RouteTable::FirstAddress(PortId port_id, Family family) const {
-  const uint16_t index = impl_->IndexOf(port_id);
-  if (index == kNoIndex) return std::nullopt;
-  for (const Prefix& own : impl_->ports[index].addresses) {
-    if (own.family == family) return own.address;
+// A subnet's own route prefers the address that has brought it (fib_add_ifaddr).
+std::optional<IpAddress> RouteTable::Ipv4SourceOf(const RouteResult& route,
+                                                  const IpAddress& destination) const {
+  const PortConfig* config = impl_->Find(route.port);
+  const Prefix* subnet = nullptr;
+  if (config != nullptr && route.next_hop == destination) {
+    for (const Prefix& own : config->addresses) {
+      if (own.family != Family::kIpv4 || !own.Contains(route.next_hop)) continue;
+      if (subnet == nullptr || own.length > subnet->length) subnet = &own;
+    }
   }
-  if (family == Family::kIpv4) return std::nullopt;
-  return impl_->link_local[index];
+  return subnet != nullptr ? subnet->address : SourceFor(route.port, Family::kIpv4, route.next_hop);
+}
+
+std::optional<IpAddress> RouteTable::RedirectTo(PortId port_id, Family family,
+                                                const IpAddress& destination) const {
+  const PortConfig* config = impl_->Find(port_id);
+  return config == nullptr ? std::nullopt : RedirectAddress(*config, family, destination);
 }
 
 const std::vector<PortConfig>& RouteTable::ports() const { return impl_->ports; }

@@ -86,12 +86,15 @@ class RouteTable {
   bool IsRouterAnycast(PortId port_id, const IpAddress& address) const;
   // The address is a neighbour's: link-local, on a subnet of the port, or routed to it directly.
   bool IsOnLink(PortId port_id, Family family, const IpAddress& address) const;
-  // The address that the appliance uses as a source towards `destination` out of `port`
-  // (MASQUERADE, ICMP errors): the first address of the port on the next hop's subnet, else its
-  // first.
-  std::optional<IpAddress> SourceFor(PortId port, Family family, const IpAddress& next_hop) const;
-  // The port's first configured address of the family (REDIRECT).
-  std::optional<IpAddress> FirstAddress(PortId port, Family family) const;
+  // The address that the appliance uses as a source out of `port` (MASQUERADE, ICMP errors),
+  // towards an IPv4 next hop or an IPv6 destination: source_selection.h.
+  std::optional<IpAddress> SourceFor(PortId port, Family family, const IpAddress& towards) const;
+  // The preferred source of the IPv4 unicast route to `destination`, as ICMP errors have it.
+  std::optional<IpAddress> Ipv4SourceOf(const RouteResult& route,
+                                        const IpAddress& destination) const;
+  // The port's address that REDIRECT gives to a packet for `destination`.
+  std::optional<IpAddress> RedirectTo(PortId port, Family family,
+                                      const IpAddress& destination) const;
   const std::vector<PortConfig>& ports() const;
   // An empty configuration for a port that isn't there.
   const PortConfig& port(PortId id) const;

@@ -180,22 +180,22 @@ TEST(RouteTableTest, UnreachableWithoutADefaultRoute) {
   EXPECT_EQ(table.Lookup(Family::kIpv6, Address("2001:db8::1")).kind, RouteKind::kUnreachable);
 }
 
-TEST(RouteTableTest, ChoosesTheSourceOnTheNextHopsSubnet) {
+TEST(RouteTableTest, ChoosesTheSourceByNextHopOrDestination) {
   const RouteTable table = Table();
   struct Row {
     PortId port;
-    const char* next_hop;
+    const char* towards;
     const char* source;
   };
   const Row rows[] = {
-      {0, "203.0.113.1", "203.0.113.2"}, {3, "198.51.100.0", "198.51.100.1"},
-      {3, "10.9.9.9", "192.0.2.1"},      {0, "2001:db8:1::9", "2001:db8:1::2"},
-      {0, "fe80::99", "2001:db8:1::2"},  {3, "fe80::99", "2001:db8:2::1"},
+      {0, "203.0.113.1", "203.0.113.2"},  {3, "198.51.100.0", "198.51.100.1"},
+      {3, "10.9.9.9", "192.0.2.1"},       {0, "2001:db8:1::9", "2001:db8:1::2"},
+      {0, "fe80::99", "fe80::ff:fe00:1"}, {3, "fe80::99", "fe80::1"},
   };
   for (const Row& row : rows) {
-    const Family family = FamilyOf(row.next_hop);
-    const auto source = table.SourceFor(row.port, family, Address(row.next_hop));
-    ASSERT_TRUE(source) << row.next_hop;
+    const Family family = FamilyOf(row.towards);
+    const auto source = table.SourceFor(row.port, family, Address(row.towards));
+    ASSERT_TRUE(source) << row.towards;
     EXPECT_EQ(net::ToString(family, *source), row.source);
   }
 }
@@ -204,9 +204,49 @@ TEST(RouteTableTest, BorrowsASourceFromAnotherPort) {
   const RouteTable table({Port(0, "wan0", {}), Port(1, "lan0", {"192.0.2.1/24"})}, {},
                          MakeTrieFib(), 1);
   EXPECT_EQ(table.SourceFor(0, Family::kIpv4, Address("198.51.100.1")), Address("192.0.2.1"));
-  EXPECT_EQ(table.FirstAddress(0, Family::kIpv4), std::nullopt);
-  EXPECT_EQ(table.FirstAddress(0, Family::kIpv6), Address("fe80::ff:fe00:1"));
+  EXPECT_EQ(table.RedirectTo(0, Family::kIpv4, Address("198.51.100.1")), std::nullopt);
+  EXPECT_EQ(table.RedirectTo(0, Family::kIpv6, Address("2001:db8::1")), Address("fe80::ff:fe00:1"));
   EXPECT_EQ(table.SourceFor(9, Family::kIpv4, Address("192.0.2.2")), std::nullopt);
+}
+
+// RFC 6724 section 5 in its order, and of equals the last one; the gateway's subnet doesn't count.
+TEST(RouteTableTest, ChoosesAnIpv6SourceForTheDestination) {
+  const RouteTable table({Port(0, "wan0",
+                               {"fd00:1::2/64", "2002:c633:6401::2/64", "2001:db8:1:7::2/64",
+                                "fe80::77/64", "2001:db8:1::2/64", "fec0::2/64"}),
+                          Port(1, "lan0", {"2001:db8:2::1/64"}), Port(2, "dmz0", {})},
+                         {}, MakeTrieFib(), 1);
+  struct Row {
+    PortId port;
+    const char* destination;
+    const char* source;
+  };
+  const Row rows[] = {
+      {1, "2001:db8:1::2", "2001:db8:1::2"},      // the very one
+      {0, "fe80::9", "fe80::77"},                 // no more than the scope
+      {0, "fec0::9", "fec0::2"},                  // likewise
+      {0, "ff02::9", "fe80::77"},                 // a group's scope
+      {1, "2001:db8:1::9", "2001:db8:2::1"},      // the port's own
+      {0, "fd00:9::9", "fd00:1::2"},              // of its kind
+      {0, "2002::9", "2002:c633:6401::2"},        // of its kind
+      {0, "2001:db8:1:7::9", "2001:db8:1:7::2"},  // the nearest
+      {0, "2001:db8:ffff::9", "2001:db8:1::2"},   // the last
+      {2, "2001:db8:2::9", "2001:db8:2::1"},      // another port's rather than a link-local one
+      {2, "fe80::9", "fe80::ff:fe00:3"},          // but not beyond the link
+  };
+  for (const Row& row : rows) {
+    const auto source = table.SourceFor(row.port, Family::kIpv6, Address(row.destination));
+    ASSERT_TRUE(source) << row.destination;
+    EXPECT_EQ(net::ToString(Family::kIpv6, *source), row.source) << row.destination;
+  }
+}
+
+TEST(RouteTableTest, AnIpv4RoutePrefersItsSubnetsAddress) {
+  const RouteTable table({Port(0, "lan0", {"192.168.0.1/16", "192.168.1.1/24"})}, {}, MakeTrieFib(),
+                         1);
+  const IpAddress host = Address("192.168.1.9");
+  EXPECT_EQ(table.Ipv4SourceOf(table.Lookup(Family::kIpv4, host), host), Address("192.168.1.1"));
+  EXPECT_EQ(table.SourceFor(0, Family::kIpv4, host), Address("192.168.0.1"));
 }
 
 TEST(RouteTableTest, AnUnknownPortIsEmpty) {

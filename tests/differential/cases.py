@@ -11,6 +11,7 @@ docs/differences.md; Postern is held to that one then.
 import re
 
 import results
+import roles
 import wire
 
 
@@ -43,8 +44,9 @@ def chosen_ports(scenario, result):
 def expectation(scenario, result):
     """The text of expect.txt for a result."""
     lines, ports = [], chosen_ports(scenario, result)
+    choices = roles.Choices(set(ports.items()), set())
     for index, step in enumerate(scenario.steps):
-        out = [(p, results.rewrite_ports(l3, ports)) for p, l3 in result.out[index]]
+        out = [(p, roles.rewrite(l3, choices)) for p, l3 in result.out[index]]
         lines.append(f"{index + 1} {step.port}" + ("" if out else " nothing"))
         lines += [_line(port, l3, result.sent[index][1])
                   for port, l3 in sorted(out, key=lambda e: e[0])]

@@ -3,6 +3,7 @@
 import re
 import struct
 
+import roles
 import wire
 
 
@@ -105,20 +106,24 @@ def translate_ports(line, ports):
 
 
 _PORT = re.compile(r"\b(?:sport|dport|id)=(\d+)")
+_ADDRESS = re.compile(r"\b(?:src|dst)=(\S+)")
 
 
-def same_but_for_ports(kernel, postern, chosen):
-    """Whether two lines of conntrack -L differ in nothing but ports that each side chose. `chosen` None: any."""
-    if chosen is None:
-        return _PORT.sub("", kernel) == _PORT.sub("", postern)
-    if _PORT.sub("", kernel) != _PORT.sub("", postern):
+def same_but_for_choices(kernel, postern, choices, any_port):
+    """Whether two lines of conntrack -L differ in nothing but what each side chose."""
+    def rest(line):
+        return _ADDRESS.sub("", _PORT.sub("", line))
+
+    if rest(kernel) != rest(postern):
         return False
-    return all(a == b or (int(b), int(a)) in chosen
-               for a, b in zip(_PORT.findall(kernel), _PORT.findall(postern)))
+    ports = zip(_PORT.findall(kernel), _PORT.findall(postern))
+    addresses = zip(_ADDRESS.findall(kernel), _ADDRESS.findall(postern))
+    return all(a == b or any_port or (int(b), int(a)) in choices.ports for a, b in ports) and \
+        all(a == b or (wire.address(b), wire.address(a)) in choices.addresses for a, b in addresses)
 
 
-def compare_connections(kernel, postern, chosen, slack=2):
-    """`chosen`: {(Postern's port, the kernel's)}; None: any port may be another."""
+def compare_connections(kernel, postern, choices, any_port=False, slack=2):
+    """`choices`: roles.Choices; `any_port`: each port may be another."""
     def split(line):
         match = _TIMEOUT.match(line)
         if not match:
@@ -131,7 +136,7 @@ def compare_connections(kernel, postern, chosen, slack=2):
     differences, left = [], [split(line) for line in postern]
     for line, seconds in map(split, kernel):
         alike = [e for e in left if e[0] == line] or \
-            [e for e in left if same_but_for_ports(line, e[0], chosen)]
+            [e for e in left if same_but_for_choices(line, e[0], choices, any_port)]
         if not alike:
             differences.append(difference(line, f"only kernel: {line} ({seconds} s left)"))
             continue
@@ -149,64 +154,12 @@ ERRORS = [bytes([kind]) for kind in wire.ICMP_ERRORS]
 
 # --- packets -----------------------------------------------------------------------------------
 
-def rewrite_ports(packet, ports, other=None):
-    """The packet with chosen ports replaced, checksums following; quoted packets too. `other`: only where this
-    one, as long, has another port: a chosen one may be the same as one that wasn't."""
-    if not ports:
-        return packet
-    parsed = wire.Parsed(packet)
-    changed = bytearray(packet)
-
-    def put(at, value, base, inner):
-        old = struct.unpack_from("!H", changed, at)[0]
-        struct.pack_into("!H", changed, at, value)
-        places = {inner.sum_place() + base if inner.sum_place() else None,
-                  parsed.sum_place() if base else None} - {None}
-        delta = [(old, value)]
-        for place in sorted(places, reverse=True):
-            before = struct.unpack_from("!H", changed, place)[0]
-            if before == 0 and inner.proto == wire.UDP and base + inner.l4 + 6 == place:
-                continue
-            after = before
-            for was, now in delta:
-                after = _adjust(after, was, now)
-            struct.pack_into("!H", changed, place, after)
-            delta.append((before, after))  # a quoted checksum is data of the outer one
-
-    for base, inner in _layers(parsed):
-        for at in inner.port_places():
-            value = struct.unpack_from("!H", inner.l3, at)[0]
-            same = other is not None and other[base + at:base + at + 2] == packet[base + at:base + at + 2]
-            if value in ports and not same:
-                put(base + at, ports[value], base, inner)
-    if parsed.proto == wire.SCTP and parsed.ok and wire.sctp_checksum(parsed.payload) == packet[parsed.l4 + 8:][:4]:
-        changed[parsed.l4 + 8:parsed.l4 + 12] = wire.sctp_checksum(bytes(changed[parsed.l4:parsed.end]))
-    return bytes(changed)
-
-
-def _layers(parsed):
-    found = [(0, parsed)]
-    at = parsed.quoted_at()
-    if at:
-        quoted = wire.Parsed(parsed.l3[at:])
-        if quoted.ok:
-            found.append((at, quoted))
-    return found
-
-
-def _adjust(checksum, old, new):
-    total = (~checksum & 0xFFFF) + (~old & 0xFFFF) + new  # RFC 1624 equation 3
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
 def comparable(packet, sent):
     """The packet with what the appliance itself chose put to zero: the IP id of an error that it made
     (for a packet that wasn't one, and where an answer quotes it), the id of IPv6 fragments."""
     parsed = wire.Parsed(packet)
     changed = bytearray(packet)
-    for base, quoted in _layers(parsed)[1:]:
+    for base, quoted in roles.layers(packet)[1:]:
         if quoted.version == 4 and quoted.proto == wire.ICMP and quoted.l3[quoted.l4:quoted.l4 + 1] in ERRORS:
             for at in (base + 4, base + 10, parsed.sum_place()):
                 changed[at:at + 2] = b"\0\0"
@@ -218,38 +171,26 @@ def comparable(packet, sent):
     return bytes(changed)
 
 
-def chosen_ports(kernel, postern):
-    """{(Postern's, the kernel's)} for ports and ids in which packets differ and nothing else does."""
-    chosen = set()
+def what_each_chose(kernel, postern, ranges=()):
+    """roles.Choices: ports and ids in which packets differ and nothing else does; with `ranges`, [(first, last)]
+    of packed addresses, also addresses that both took from one range."""
+    choices = roles.Choices(set(), set())
     for theirs, ours in zip(kernel.out, postern.out):
         for (port_k, a), (port_p, b) in zip(*map(whole_for_host, (theirs, ours))):
             if port_k == port_p and a != b and len(a) == len(b):
-                chosen |= _differing_ports(wire.Parsed(b), wire.Parsed(a))
-    return chosen
-
-
-def _differing_ports(ours, theirs):
-    places = ours.port_places()
-    if places != theirs.port_places():
-        return set()
-    pairs = {tuple(struct.unpack_from("!H", p.l3, at)[0] for p in (ours, theirs)) for at in places}
-    return {(mine, other) for mine, other in pairs if mine != other}
-
-
-def align(ours, theirs, chosen):
-    """Postern's packet with the kernel's ports where both chose."""
-    if ours == theirs or len(ours) != len(theirs):
-        return ours
-    layers = zip(_layers(wire.Parsed(ours)), _layers(wire.Parsed(theirs)))
-    pairs = set().union(*(_differing_ports(a, b) for (_, a), (_, b) in layers))
-    return rewrite_ports(ours, dict(pairs & chosen), theirs)
+                mine, other = wire.Parsed(b), wire.Parsed(a)
+                choices.ports.update(roles.differing_ports(mine, other))
+                choices.addresses.update(
+                    pair for pair in roles.differing_addresses(mine, other)
+                    if any(len(pair[0]) == len(first) and first <= min(pair) <= max(pair) <= last
+                           for first, last in ranges))
+    return choices
 
 
 def without_sums(packet):
     """The packet without transport checksums, its own and a quoted packet's (however little of it)."""
-    parsed = wire.Parsed(packet)
     changed = bytearray(packet)
-    for base, layer in _layers(parsed):
+    for base, layer in roles.layers(packet):
         at = layer.sum_place() or (layer.l4 + 2 if layer.proto in (wire.ICMP, wire.ICMP6) else None)
         if at and base + at + 2 <= len(changed):
             changed[base + at:base + at + 2] = b"\0\0"
@@ -325,12 +266,12 @@ def sum_follows_port(step):
     return step.depends and re.search(r"\b(usum|tsum|isum|bytes)=|\bcut\(", step.expression)
 
 
-def same_packets(theirs, ours, chosen, loose):
-    """`theirs`, `ours`: [(port, comparable packet)], sorted by port."""
+def same_packets(theirs, ours, choices, loose, sent):
+    """`theirs`, `ours`: [(port, comparable packet)], sorted by port; `sent`: what both were sent."""
     if [p for p, _ in theirs] != [p for p, _ in ours]:
         return False
     for (port, a), (_, b) in zip(theirs, ours):
-        b = align(b, a, chosen)
+        b = roles.align(b, a, choices, sent[1], sent[0])
         # Nobody computes sums for what goes by `lo`.
         if a != b and not ((loose or port == ON_LO) and without_sums(a) == without_sums(b)):
             return False
@@ -349,14 +290,15 @@ def came_out(side, index, by_lo):
                    for port, l3 in whole_for_host(side.out[index])), key=_port)
 
 
-def compare(scenario, kernel, postern, any_port=False):
+def compare(scenario, kernel, postern, any_port=False, ranges=()):
     """[Difference] of two results of one scenario. `any_port`: connections may have another port where no packet
-    came out that shows it."""
-    chosen = chosen_ports(kernel, postern)
+    came out that shows it. `ranges`: of what_each_chose."""
+    choices = what_each_chose(kernel, postern, ranges)
     differences = []
     for index, step in enumerate(scenario.steps):
         theirs, ours = (came_out(side, index, index in kernel.by_lo) for side in (kernel, postern))
-        if not same_packets(theirs, ours, chosen, chosen and sum_follows_port(step)):
+        if not same_packets(theirs, ours, choices, any(choices) and sum_follows_port(step),
+                            [side.sent[index][1] for side in (kernel, postern)]):
             differences.append(Difference(index, "\n".join(
                 [f"packet {index + 1} on {step.port}: {step.expression}"] +
                 [f"    kernel:  {p} {wire.describe(l3)}" for p, l3 in kernel.out[index]] +
@@ -365,5 +307,5 @@ def compare(scenario, kernel, postern, any_port=False):
                 (["    postern: nothing"] if not ours else []) +
                 ([f"    postern: {postern.events[index]}"] if postern.events else []))))
     differences += compare_counters(kernel.counters, postern.counters)
-    differences += compare_connections(kernel.conntrack, postern.conntrack, None if any_port else chosen)
+    differences += compare_connections(kernel.conntrack, postern.conntrack, choices, any_port)
     return differences

@@ -9,7 +9,7 @@ import ipaddress
 import struct
 import zlib
 
-ICMP, TCP, UDP, ICMP6, SCTP = 1, 6, 17, 58, 132
+ICMP, TCP, UDP, ICMP6, SCTP, UDPLITE = 1, 6, 17, 58, 132, 136
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 TCP_FLAGS = "FSRPAUEC"
 EXTENSIONS = (0, 43, 60)  # hop-by-hop, routing, destination options

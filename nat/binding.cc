@@ -33,6 +33,13 @@ constexpr uint32_t kMaxUnsuited = 4096;
 // So many in a row are a hole in the worker's share: go on elsewhere.
 constexpr uint32_t kMaxRun = 64;
 
+// The translation of a packet writes the key. icmpv6_manip_pkt leaves the id of node information
+// queries (RFC 4620) as it is, whatever the connection's tuples say.
+bool KeyIsWritten(const Tuple& tuple) {
+  return tuple.protocol != net::kProtoIcmpv6 || tuple.IcmpType() == net::kIcmpv6EchoRequest ||
+         tuple.IcmpType() == net::kIcmpv6EchoReply;
+}
+
 // The ports or ids to search.
 struct KeySpace {
   uint16_t first = 0;
@@ -51,7 +58,8 @@ class Chooser {
         rng_(rng),
         strict_(strict),
         random_(range.random || range.fully_random),
-        picky_(manip == Manip::kSource && net::OwnerMap::DependsOnSourceKey(current.protocol)) {}
+        picky_(manip == Manip::kSource && net::OwnerMap::DependsOnSourceKey(current.protocol) &&
+               KeyIsWritten(current)) {}
 
   Choice Choose();
 
@@ -91,7 +99,7 @@ class Chooser {
   net::Rng* rng_;
   const bool strict_;
   const bool random_;
-  // Another source port or id would change who owns the replies.
+  // Another source port or id would change who owns the replies, and reaches the packet.
   const bool picky_;
   // A candidate was stepped over because it doesn't suit.
   bool stepped_over_ = false;

@@ -46,6 +46,24 @@ TEST_P(ShardedBindingTest, SuitablePortIsKept) {
   EXPECT_NEAR(kept, 10000.0 / GetParam(), 1500);
 }
 
+// A node information query's id isn't translated (icmpv6_manip_pkt), so another one in the tuple
+// would only keep the answer from its connection.
+TEST_P(ShardedBindingTest, IdThatIsNotWrittenIsKept) {
+  Tuple query = Flow(net::kProtoIcmpv6, 0, net::kIcmpv6NodeInfoQuery << 8);
+  Tuple ping = Flow(net::kProtoIcmpv6, 0, net::kIcmpv6EchoRequest << 8);
+  query.family = ping.family = Family::kIpv6;
+  query.source = ping.source = *net::ParseAddress(Family::kIpv6, "2001:db8:2::11");
+  query.destination = ping.destination = *net::ParseAddress(Family::kIpv6, "2001:db8:ffff::7");
+  const NatRange range = To(*net::ParseAddress(Family::kIpv6, "2001:db8:1::2"));
+  unsigned moved = 0;
+  for (uint16_t id = 0; id < 100; ++id) {
+    query.source_key = ping.source_key = id;
+    EXPECT_EQ(Source(query, range).tuple.source_key, id);
+    moved += Source(ping, range).tuple.source_key == id ? 0 : 1;
+  }
+  EXPECT_EQ(moved > 0, GetParam() > 1);
+}
+
 TEST_P(ShardedBindingTest, StrictKeepsEveryPort) {
   strict = true;
   for (uint16_t port = 20000; port < 20100; ++port) {
@@ -66,8 +84,8 @@ TEST_P(ShardedBindingTest, NothingToChooseIsTakenAnyway) {
   }
 }
 
-// Whether it matters that nobody else has the tuple: a destination without a choice of ports is taken
-// as it is, and the source's half settles the clash.
+// Whether it matters that nobody else has the tuple: a destination without a choice of ports is
+// taken as it is, and the source's half settles the clash.
 TEST_P(ShardedBindingTest, SaysWhereAnotherTupleWouldHaveBeenTaken) {
   const Tuple flow = Flow(net::kProtoTcp, 40000, 8080);
   EXPECT_FALSE(Destination(flow, To(kLan)).checked);

@@ -27,6 +27,7 @@ struct Flight {
   bool confirmed_before = false;  // ct.connection was in the table when the packet came
   bool nat_exhausted = false;
   bool nat_walked = false;          // a nat chain was walked: not a path to remember
+  bool attached = false;            // it has something of what it is about (nf_ct_attach)
   net::PortId in = net::kNoPort;    // input interface as the rules see it
   net::PortId out = net::kNoPort;   // output interface as the rules see it
   net::PortId twin = net::kNoPort;  // where the host's kernel gets it; kNoPort: the in port's twin

@@ -67,10 +67,7 @@ bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
   if (result.hand_to >= 0) {
     // Another worker holds the connection, and raw has hidden that until now. What it counted will
     // be counted again by that worker, so nothing is counted here.
-    constexpr std::array<HandoffKind, 3> kKinds = {HandoffKind::kReceived, HandoffKind::kFromHost,
-                                                   HandoffKind::kOwn};
-    HandOverToOwner(f.packet, kKinds[static_cast<size_t>(f.source)],
-                    static_cast<unsigned>(result.hand_to));
+    HandOverToOwner(f.packet, KindOf(f), static_cast<unsigned>(result.hand_to));
     return false;
   }
   if (snapshot_->conntrack.log_invalid != 0 && tracker_.note().why != ctrack::InvalidWhy::kNone) {

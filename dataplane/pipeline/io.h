@@ -24,6 +24,7 @@ enum class HandoffKind : uint8_t {
   kFragment,  // a fragment, to the worker that reassembles its datagram
   kFromHost,  // an IP packet of the appliance itself
   kOwn,       // an error or reset that Postern itself sends about a packet without a connection
+  kAttached,  // the same, about an untracked packet: NOTRACK has no say about it
   kNeighborCopy,  // an ARP or ND message that the sender has answered: learn only
 };
 

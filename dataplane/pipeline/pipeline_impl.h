@@ -102,6 +102,12 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   unsigned OwnerOf(const net::Packet& packet) const;
   void AnswerClaim(const RemoteEntry& entry);
   void Refuse(const net::Tuple& tuple);
+  // As what a packet is handed over that has gone through nothing yet but raw.
+  static HandoffKind KindOf(const Flight& f) {
+    if (f.source == Source::kPort) return HandoffKind::kReceived;
+    if (f.source == Source::kHost) return HandoffKind::kFromHost;
+    return f.attached ? HandoffKind::kAttached : HandoffKind::kOwn;
+  }
   bool HandOverToOwner(net::Packet* packet, HandoffKind kind, unsigned owner);
   bool HandOverToHolder(net::Packet* packet, HandoffKind kind, const Known& known);
 
@@ -247,7 +253,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void SendReset(const Flight& about, net::Hook hook);
   void Reject(Flight& f, net::Hook hook, rules::RejectWith with);
   void SendOwn(net::Packet* packet, const Flight& about);
-  void GoOut(Flight& f, bool attached);
+  void GoOut(Flight& f);
   bool Attached(Flight& f, net::Hook hook);
   std::optional<net::IpAddress> ErrorSource(const Flight& about) const;
 

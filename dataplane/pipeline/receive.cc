@@ -177,12 +177,15 @@ void Pipeline::Impl::ReceiveHandoff(net::Packet* packet, HandoffKind kind, net::
       if (!Admit(packet, now, false)) return;
       Ingress(packet, Known{}, now);
       return;
-    case HandoffKind::kOwn: {
+    case HandoffKind::kOwn:
+    case HandoffKind::kAttached: {
       net::Parse(packet);
       Flight f;
       f.packet = packet;
       f.now = now;
-      GoOut(f, false);
+      f.source = Source::kSelf;
+      f.attached = kind == HandoffKind::kAttached;
+      GoOut(f);
       return;
     }
     case HandoffKind::kFromHost:

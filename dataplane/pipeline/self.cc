@@ -161,9 +161,11 @@ void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
   Flight f;
   f.packet = packet;
   f.now = about.now;
+  f.source = Source::kSelf;
   packet->in_port = about.packet->in_port;
   // A program of the appliance hears of its packet on the twin that it sent it by.
   packet->out_port = about.source == Source::kHost ? about.packet->out_port : about.twin;
+  f.attached = about.ct.connection != nullptr || about.ct.info == ctrack::CtInfo::kUntracked;
   if (about.ct.connection != nullptr) {
     f.ct.connection = about.ct.connection;
     f.ct.info =
@@ -172,21 +174,20 @@ void Pipeline::Impl::SendOwn(net::Packet* packet, const Flight& about) {
     // An error about a reset goes the first packet's way and confirms the connection.
     f.unconfirmed = !f.ct.connection->Has(ctrack::kConfirmed);
   } else if (context_.owners->workers() > 1 &&
-             HandOverToOwner(packet, HandoffKind::kOwn, OwnerOf(*packet))) {
+             HandOverToOwner(packet, KindOf(f), OwnerOf(*packet))) {
     return;
   }
-  GoOut(f, f.tracked || about.ct.info == ctrack::CtInfo::kUntracked);
+  GoOut(f);
 }
 
-// The packet brings with it the port of what it is about and the twin. `attached`: and something of
-// its connection (nf_ct_attach), which an INVALID packet has nothing of; handed over, that is lost.
-void Pipeline::Impl::GoOut(Flight& f, bool attached) {
+// The packet brings with it the port of what it is about and the twin; where it is attached also
+// something of that one's connection (nf_ct_attach), which an INVALID packet has nothing of.
+void Pipeline::Impl::GoOut(Flight& f) {
   net::Packet& packet = *f.packet;
-  if (!f.tracked && remote_entries_ != 0 && HandOverToHolder(&packet, HandoffKind::kOwn, Known{})) {
+  if (!f.tracked && remote_entries_ != 0 && HandOverToHolder(&packet, KindOf(f), Known{})) {
     return;
   }
   ++path_depth_;
-  f.source = Source::kSelf;
   f.path = BeginPath();
   f.twin = std::exchange(packet.out_port, net::kNoPort);
   f.route = RouteOut(packet.ip, std::exchange(packet.in_port, net::kNoPort));
@@ -194,8 +195,8 @@ void Pipeline::Impl::GoOut(Flight& f, bool attached) {
   if (f.route.kind == route::RouteKind::kUnreachable) {
     FinishDrop(f, net::DropReason::kNoRoute);
   } else {
-    const bool raw =
-        attached ? Attached(f, net::Hook::kOutput) : Chain(f, net::Table::kRaw, net::Hook::kOutput);
+    const bool raw = f.attached ? Attached(f, net::Hook::kOutput)
+                                : Chain(f, net::Table::kRaw, net::Hook::kOutput);
     if (raw && (f.tracked || Track(f, net::Hook::kOutput, Known{}))) OutputPath(f);
   }
   --path_depth_;

@@ -143,11 +143,13 @@ TEST_P(Claims, AResetOfPosternsOwnClosesTheConnection) {
       const auto port = static_cast<uint16_t>(20000 + i);
       const auto client = [&] { return Packet().Ipv4(kClient, "203.0.113.2"); };
       const auto server = [&] { return Packet().Ipv4("192.168.1.100", kClient); };
-      each->Send(kWan, client().Tcp(port, 8080, net::kTcpSyn).Seq(1).Window(1000), kStart);
+      each->Send(kWan, client().Tcp(port, AskedPort(port), net::kTcpSyn).Seq(1).Window(1000),
+                 kStart);
       each->Send(kLan,
                  server().Tcp(80, port, net::kTcpSyn | net::kTcpAck).Seq(1).Ack(2).Window(1000),
                  kStart);
-      each->Send(kWan, client().Tcp(port, 8080, net::kTcpAck).Seq(2).Ack(2).Window(1000), kStart);
+      each->Send(kWan, client().Tcp(port, AskedPort(port), net::kTcpAck).Seq(2).Ack(2).Window(1000),
+                 kStart);
       Packet segment = server().Tcp(80, port, net::kTcpAck).Seq(2).Ack(2).Window(1000);
       Bytes broken = segment.Eth(kPeerMac, kLanMac).Build().Frame();
       constexpr size_t kDataOffset = 14 + 20 + 12;
@@ -156,6 +158,34 @@ TEST_P(Claims, AResetOfPosternsOwnClosesTheConnection) {
     }
   }
   EXPECT_EQ(TcpStates(&world), TcpStates(&one));
+}
+
+// An error about an untracked packet is one that NOTRACK leaves alone (nf_ct_attach), whoever sends
+// it in the end: here not the holder of the connection, from which the packet was exempted. The
+// quoted packet looks like none of the connection's, so that the error is INVALID.
+TEST_P(Claims, AnErrorAboutAnUntrackedPacketIsTracked) {
+  World one;
+  for (World* each : {&one, &world}) {
+    each->Chain(Table::kNat, "PREROUTING").rules = {From(
+        "wan0", Proto(net::kProtoTcp, MakeRule(rules::DnatTarget{RangeTo("192.168.1.100", 80)})))};
+    each->Chain(Table::kRaw, "PREROUTING").rules = {From("lan0", MakeRule(rules::NotrackTarget{}))};
+    each->Chain(Table::kRaw, "OUTPUT").rules = {MakeRule(rules::NotrackTarget{})};
+    each->Chain(Table::kFilter, "OUTPUT").rules = {
+        MakeRule(rules::AcceptTarget{}, {State(rules::kCtStateInvalid)})};
+    each->Publish();
+    for (uint16_t i = 0; i < kClients; ++i) {
+      const auto port = static_cast<uint16_t>(20000 + i);
+      const net::Time at = kStart + i * 2 * net::kSecond;  // or errors are limited
+      each->Send(
+          kWan, Packet().Ipv4(kClient, "203.0.113.2").Tcp(port, AskedPort(port), net::kTcpSyn), at);
+      each->Send(
+          kLan,
+          Packet().Ipv4("192.168.1.100", kClient).Ttl(1).Tcp(80, port, net::kTcpSyn | net::kTcpAck),
+          at);
+    }
+    constexpr uint16_t kOutput = 2;
+    EXPECT_EQ(each->Count(Table::kFilter, kOutput, 1).packets, kClients);
+  }
 }
 
 // A SYN of the answering side begins a closed connection anew, in the other direction. Whoever held

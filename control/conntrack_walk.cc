@@ -76,7 +76,7 @@ bool ConnectionInsert::Step(pipeline::Pipeline& pipeline, net::Time now) {
   pipeline.SetReporter(reporter_);
   outcome_ = pipeline.Insert(request_, nat_, now);
   pipeline.SetReporter(0);
-  return true;
+  return outcome_.has_value();
 }
 
 }  // namespace postern::control

@@ -234,6 +234,7 @@ std::unique_ptr<pipeline::Snapshot> Runtime::Publish(std::unique_ptr<pipeline::S
 void Runtime::Run(unsigned worker, pipeline::WorkerCommand* command) {
   if (!running_) {
     while (!command->Step(workers_[worker]->pipeline(), Now())) {
+      for (const auto& each : workers_) each->ReceiveEntries(Now());
     }
     return;
   }

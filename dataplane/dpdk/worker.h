@@ -72,6 +72,8 @@ class Worker {
   WorkerEvents& events() { return *events_; }
   // Only while the worker isn't running.
   pipeline::Pipeline& pipeline() { return *pipeline_; }
+  // What other workers have said of tuples. The worker's thread, or while it isn't running.
+  void ReceiveEntries(net::Time now);
 
  private:
   Worker(const WorkerWorld& world, unsigned index, unsigned cpu, Ring<void*>* to_host,
@@ -83,7 +85,6 @@ class Worker {
   unsigned ReceiveFromPorts(net::Time now);
   unsigned ReceiveFromWorkers(net::Time now);
   unsigned ReceiveFromHost(net::Time now);
-  void ReceiveEntries(net::Time now);
   void TakeHandle(void* handle, net::Time now);
   unsigned DoCommand(net::Time now);
   void CountBurst(unsigned size);

@@ -39,14 +39,16 @@ void Pipeline::Impl::Ask(Flight& f, Hook hook, const net::NatRange& range,
                          const net::Tuple& translated, const net::Tuple& reply) {
   if (f.claim == kNoClaim) f.claim = claims_.Take();
   if (f.claim == kNoClaim) {
-    FinishDrop(f, DropReason::kHandoffFull);
+    if (f.source != Source::kOperator) FinishDrop(f, DropReason::kHandoffFull);
     return;
   }
   Claim& claim = claims_.At(f.claim);
-  claim.packet = *f.packet;
   claim.flight = f;
-  claim.flight.packet = &claim.packet;
-  claim.path = *f.path;
+  if (f.source != Source::kOperator) {
+    claim.packet = *f.packet;
+    claim.flight.packet = &claim.packet;
+    claim.path = *f.path;
+  }
   claim.hook = hook;
   claim.range = range;
   claim.translated = translated;
@@ -63,8 +65,9 @@ void Pipeline::Impl::TellOwner(const net::Tuple& reply, RemoteEntry::Kind kind, 
 void Pipeline::Impl::GiveBack(ClaimId id) {
   claims_.GaveBack(id);
   const net::Tuple& reply = claims_.At(id).reply;
-  // Somebody who began with the same packet may have been given it by now.
-  if (tracker_.table().Lookup(reply).empty()) TellOwner(reply, RemoteEntry::Kind::kRemove);
+  // Somebody who began with the same packet may have been given it by now, or be about to.
+  if (!tracker_.table().Lookup(reply).empty() || claims_.Taken(reply, kNoClaim)) return;
+  TellOwner(reply, RemoteEntry::Kind::kRemove);
 }
 
 void Pipeline::Impl::EndClaim(Flight& f) {
@@ -93,16 +96,17 @@ bool Pipeline::Impl::WaitBehindClaim(net::Packet* packet, Source source) {
 // The owner's answer.
 void Pipeline::Impl::Resume(ClaimId id, bool granted, net::Time now) {
   now_ = now;
-  const Claim& claim = claims_.At(id);
-  net::Packet packet = claim.packet;
-  Flight f = claim.flight;
-  f.packet = &packet;
-  f.now = now;
   if (granted) {
     claims_.Granted(id);
   } else {
     claims_.Refused(id);
   }
+  const Claim& claim = claims_.At(id);
+  if (claim.flight.source == Source::kOperator) return;  // who calls Insert() again
+  net::Packet packet = claim.packet;
+  Flight f = claim.flight;
+  f.packet = &packet;
+  f.now = now;
   if (claim.stale) {
     StartAnew(f);
   } else {
@@ -115,6 +119,12 @@ void Pipeline::Impl::Resume(ClaimId id, bool granted, net::Time now) {
       Continue(f, hook, destination);
     }
   }
+  TakeFreed(now);
+}
+
+// What waited behind a claim that is over begins again.
+void Pipeline::Impl::TakeFreed(net::Time now) {
+  net::Packet packet;
   Source source{};
   while (claims_.PopFreed(&packet, &source)) {
     if (source == Source::kHost) {
@@ -153,6 +163,7 @@ void Pipeline::Impl::Continue(Flight& f, Hook hook, const net::IpAddress& destin
 // anew when their answer comes, so that no packet meets half of one rule set and half of another.
 void Pipeline::Impl::LeaveRules() {
   claims_.ForEach([this](Claim& claim) {
+    if (claim.flight.source == Source::kOperator) return;
     const bool looped = claim.flight.in == net::kLoopbackPort;
     claim.stale = (claim.hook == Hook::kPrerouting && !looped) || claim.hook == Hook::kOutput;
     if (!claim.stale) Count(claim.flight, claim.path);

@@ -38,7 +38,7 @@ struct Claim {
 
   // The flight as it stood at `hook`, where its translation is to be decided within `range`.
   Flight flight;
-  net::Packet packet;
+  net::Packet packet;  // none where the flight is the operator's
   rules::PathBuilder path;
   net::Hook hook = net::Hook::kPostrouting;
   net::NatRange range;
@@ -109,7 +109,7 @@ class ClaimRoom {
   template <typename Visit>
   void ForEachPacket(Visit visit) {
     ForEach([&](Claim& claim) {
-      if (claim.asked) visit(&claim.packet);
+      if (claim.asked && claim.flight.packet != nullptr) visit(&claim.packet);
       for (uint16_t i = claim.first_waiting; i != kNoClaim; i = waiters_[i].next) {
         visit(&waiters_[i].packet);
       }

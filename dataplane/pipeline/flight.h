@@ -11,7 +11,12 @@
 namespace postern::pipeline {
 
 // Where a packet came from, which decides who hears of its end.
-enum class Source : uint8_t { kPort, kHost, kSelf };  // kSelf: an error or reset that Postern sends
+enum class Source : uint8_t {
+  kPort,
+  kHost,
+  kSelf,      // an error or reset that Postern sends
+  kOperator,  // there is no packet: a connection that the operator asks for
+};
 
 // A place in the ClaimRoom (claim_room.h).
 using ClaimId = uint16_t;

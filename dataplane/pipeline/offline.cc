@@ -185,6 +185,8 @@ std::unique_ptr<Snapshot> OfflineEngine::Publish(std::unique_ptr<Snapshot> next)
 
 void OfflineEngine::Run(unsigned worker, WorkerCommand* command) {
   while (!command->Step(workers_[worker]->pipeline, now_)) {
+    if (held_ && !entries_.empty()) return;
+    DrainHandovers();
   }
   DrainHandovers();
 }

@@ -201,8 +201,8 @@ void Pipeline::ReceiveRemoteEntry(const RemoteEntry& entry, net::Time now) {
 void Pipeline::ReceiveHost(net::Packet* packet, net::Time now) { impl_->ReceiveHost(packet, now); }
 bool Pipeline::Tick(net::Time now) { return impl_->Tick(now); }
 bool Pipeline::Owns(const net::Tuple& original) const { return impl_->Owns(original); }
-ctrack::RequestOutcome Pipeline::Insert(const ctrack::ConnectionRequest& request,
-                                        const NatWish& nat, net::Time now) {
+std::optional<ctrack::RequestOutcome> Pipeline::Insert(const ctrack::ConnectionRequest& request,
+                                                       const NatWish& nat, net::Time now) {
   return impl_->Insert(request, nat, now);
 }
 void Pipeline::SetReporter(uint32_t reporter) { impl_->SetReporter(reporter); }

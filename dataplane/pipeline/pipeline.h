@@ -96,9 +96,10 @@ class Pipeline {
   // What the operator asks, between bursts; a snapshot is in force. The packets of this tuple come
   // to this worker, so that a connection with it must be made here.
   bool Owns(const net::Tuple& original) const;
-  // A new confirmed connection: ctnetlink_create_conntrack.
-  ctrack::RequestOutcome Insert(const ctrack::ConnectionRequest& request, const NatWish& nat,
-                                net::Time now);
+  // A new confirmed connection: ctnetlink_create_conntrack. Nothing: another worker is being asked;
+  // call again with the same until there is an outcome.
+  std::optional<ctrack::RequestOutcome> Insert(const ctrack::ConnectionRequest& request,
+                                               const NatWish& nat, net::Time now);
   // Events name the client that asks for what happens until the next call; 0: nobody asks.
   void SetReporter(uint32_t reporter);
 

@@ -69,8 +69,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void ReceiveHost(net::Packet* packet, net::Time now);
   bool Tick(net::Time now);
   bool Owns(const net::Tuple& original) const;
-  ctrack::RequestOutcome Insert(const ctrack::ConnectionRequest& request, const NatWish& nat,
-                                net::Time now);
+  std::optional<ctrack::RequestOutcome> Insert(const ctrack::ConnectionRequest& request,
+                                               const NatWish& nat, net::Time now);
   void SetReporter(uint32_t reporter) { reporter_ = reporter; }
 
   const Snapshot* snapshot() const { return snapshot_; }
@@ -79,6 +79,13 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
 
  private:
   struct Lane;  // lane.h
+
+  // What `conntrack -I` wants, as far as it has come; the control thread has one at a time.
+  struct Insertion {
+    enum Step : uint8_t { kDestination, kSource, kReply };
+    Flight flight;  // without a packet; its connection is null when there is nothing to do
+    Step step = kDestination;  // what is to be decided
+  };
 
   // What the table said about a packet's tuple, if it was asked.
   struct Known {
@@ -233,6 +240,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool WasRefused(const Flight& f) const;
   bool WaitBehindClaim(net::Packet* packet, Source source);
   void Resume(ClaimId id, bool granted, net::Time now);
+  void TakeFreed(net::Time now);
   void Continue(Flight& f, net::Hook hook, const net::IpAddress& destination);
   void LeaveRules();
   void StartAnew(Flight& f);
@@ -263,8 +271,10 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void Egress(net::Packet* packet, const Known& known, net::Time now);
 
   // ---- operator_side.cc ----
-  void Translate(ctrack::Connection* connection, net::Manip manip, const net::NatRange& range,
-                 net::Time now);
+  bool DecideTuples(const NatWish& nat);
+  bool Translate(net::Hook hook, const net::NatRange& range);
+  ctrack::RequestOutcome ConfirmInsertion();
+  ctrack::RequestOutcome EndInsertion(ctrack::RequestOutcome outcome);
 
   // ---- seams (pipeline.cc) ----
   void OnConnection(ctrack::ConnEvent event, uint32_t changes, const ctrack::Connection& connection,
@@ -319,6 +329,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   const PoolTuples pool_tuples_;
   nat::SourceMap sources_;
   ClaimRoom claims_;
+  Insertion insertion_;
   route::NeighborTable neighbors_;
   route::Reassembler reassembler_;
 

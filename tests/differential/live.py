@@ -136,11 +136,13 @@ class Daemon:
                    for number, port in enumerate(network.ports))
         conf = re.sub(r'device = "[^"]*"', lambda _: next(devices), scenario.conf_text)
         conf = conf.replace('"rules.v', f'"{folder}/rules.v')
+        if scenario.sysctl_text:
+            conf += f'sysctl_files = [ "{folder}/sysctl.conf" ];\n'
         cpus = os.cpu_count() or 1
         conf += SETTINGS.format(dir=folder, neighbors=neighbors(scenario), mbufs=8192 * workers,
                                 workers=", ".join(str(i % cpus) for i in range(workers)))
         for name, text in (("postern.conf", conf), ("rules.v4", scenario.rules4),
-                           ("rules.v6", scenario.rules6)):
+                           ("rules.v6", scenario.rules6), ("sysctl.conf", scenario.sysctl_text)):
             (folder / name).write_text(text)
         self.log = open(folder / "log", "w+b")
         self.child = self._start(posternd, folder)

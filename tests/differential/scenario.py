@@ -252,6 +252,7 @@ class Scenario:
         self.steps = list(steps)
         self.names = list(names)  # [(name, expression)] of packets.txt
         self.note = note
+        self.sysctl_text = ""  # of a case's sysctl.conf
         self.macs = {p["name"]: wire.mac(p["mac"]) for p in self.conf["ports"]}
 
     def topology(self):
@@ -263,10 +264,12 @@ class Scenario:
                    for word in ("fragment(", "mf=", "offset=", "patch("))
 
     def sysctls(self):
-        """The configuration's conntrack group in the kernel's names."""
-        return {f"net.netfilter.{name}": int(value)
-                for name, value in self.conf.get("conntrack", {}).items()
-                if name.startswith("nf_conntrack_")}
+        """The configuration's conntrack group in the kernel's names, and sysctl.conf."""
+        found = {f"net.netfilter.{name}": int(value)
+                 for name, value in self.conf.get("conntrack", {}).items()
+                 if name.startswith("nf_conntrack_")}
+        found.update(re.findall(r"^(net\.\S+) *= *(\d+)", self.sysctl_text, re.M))
+        return found
 
     def frame(self, port, l3):
         if port.startswith("host:"):
@@ -290,8 +293,10 @@ class Scenario:
 
 def with_conf(scenario, settings):
     """The scenario with more settings in its configuration."""
-    return Scenario(scenario.name, scenario.conf_text + settings, scenario.rules4, scenario.rules6,
-                    scenario.steps, scenario.names, scenario.note)
+    changed = Scenario(scenario.name, scenario.conf_text + settings, scenario.rules4, scenario.rules6,
+                       scenario.steps, scenario.names, scenario.note)
+    changed.sysctl_text = scenario.sysctl_text
+    return changed
 
 
 def load(folder):
@@ -318,8 +323,10 @@ def load(folder):
             steps.append(Step(time, port, expression.strip(), expected.strip()))
         except (ValueError, SyntaxError) as error:
             raise ValueError(f"{folder}/packets.txt:{number}: {error}") from error
-    return Scenario(folder.name, text("postern.conf"), text("rules.v4") or "",
-                    text("rules.v6") or "", steps, names)
+    scenario = Scenario(folder.name, text("postern.conf"), text("rules.v4") or "",
+                        text("rules.v6") or "", steps, names)
+    scenario.sysctl_text = text("sysctl.conf") or ""
+    return scenario
 
 
 def save(scenario, folder):

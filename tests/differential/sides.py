@@ -124,7 +124,11 @@ class Postern:
         """One round with fixed packets: a Result. What is `unsent` comes as a byte that is no packet."""
         with tempfile.TemporaryDirectory(prefix="postern-replay-", dir=MEMORY) as folder:
             folder = pathlib.Path(folder)
-            (folder / "postern.conf").write_text(scenario.conf_text)
+            conf = scenario.conf_text
+            if scenario.sysctl_text:
+                (folder / "sysctl.conf").write_text(scenario.sysctl_text)
+                conf += 'sysctl_files = [ "sysctl.conf" ];\n'
+            (folder / "postern.conf").write_text(conf)
             (folder / "rules.v4").write_text(scenario.rules4)
             (folder / "rules.v6").write_text(scenario.rules6)
             captures = {}

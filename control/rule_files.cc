@@ -22,6 +22,7 @@ void LoadFamily(const RuleFile& file, rules::FamilyModel* model, std::vector<std
   }
   iptables::RestoreOptions options;
   options.counters = true;
+  options.counters_may_lack = true;
   iptables::ParseRestore(*text, file.path, options, model, errors);
 }
 

@@ -142,7 +142,9 @@ void Restorer::ReadChain(std::string_view rest) {
   }
   rules::Counters counters;
   if (run_.options.counters) {
-    const auto pair = ParseCounterPair(NextWord(&rest));
+    const std::string_view word = NextWord(&rest);
+    const bool lacks = word.empty() && run_.options.counters_may_lack;
+    const auto pair = lacks ? std::optional(counters) : ParseCounterPair(word);
     if (!pair) Fail("invalid policy counters for chain '{}'", name);
     counters = *pair;
   }

@@ -10,7 +10,9 @@
 namespace postern::control::iptables {
 
 struct RestoreOptions {
-  bool counters = false;   // -c: take the counters that stand in the text
+  bool counters = false;  // -c: take the counters that stand in the text
+  // With `counters`: a policy without any has none, as in what a person writes.
+  bool counters_may_lack = false;
   bool noflush = false;    // -n: add to what is there
   std::string only_table;  // -T: "" for all
 };

@@ -6,24 +6,29 @@ namespace {
 using net::DropReason;
 using net::Family;
 
-DropReason CheckV4(const net::ParsedPacket& ip, bool local_source) {
+DropReason CheckV4(const net::ParsedPacket& ip) {
+  constexpr uint8_t kIgmp = 2;
   const uint32_t source = ip.source.AsV4();
   const uint32_t destination = ip.destination.AsV4();
-  const auto is_zero_net = [](uint32_t a) { return (a >> 24) == 0; };
   if (net::IsMulticast(ip.family, ip.source) || source == 0xffffffff) {
     return DropReason::kMartianSource;
   }
+  if (net::IsMulticast(ip.family, ip.destination)) {
+    // IGMP queriers may be without an address (RFC 4541 2.1.1), and what stays on the link anyway.
+    const bool stays = destination >> 8 == 0xe00000 || ip.protocol == kIgmp;
+    const bool nobody = ip.source.IsZero() && !stays;
+    return nobody || net::IsLoopback(ip.family, ip.source) ? DropReason::kMartianSource
+                                                           : DropReason::kNone;
+  }
   // A DHCP client's first packet: 0.0.0.0 to 255.255.255.255.
   if (destination == 0xffffffff || (source == 0 && destination == 0)) {
-    const bool ours = local_source || net::IsLoopback(ip.family, ip.source);
-    return ours ? DropReason::kMartianSource : DropReason::kNone;
+    return net::IsLoopback(ip.family, ip.source) ? DropReason::kMartianSource : DropReason::kNone;
   }
-  if (is_zero_net(source)) return DropReason::kMartianSource;
-  if (is_zero_net(destination)) return DropReason::kMartianDestination;
+  if (ip.source.IsZero()) return DropReason::kMartianSource;
+  if (ip.destination.IsZero()) return DropReason::kMartianDestination;
   if (net::IsLoopback(ip.family, ip.destination)) return DropReason::kMartianDestination;
   if (net::IsLoopback(ip.family, ip.source)) return DropReason::kMartianSource;
-  // fib_validate_source: our own address can't come from outside (accept_local = 0).
-  return local_source ? DropReason::kMartianSource : DropReason::kNone;
+  return DropReason::kNone;
 }
 
 }  // namespace
@@ -42,9 +47,8 @@ DropReason CheckOnArrival(const net::ParsedPacket& ip) {
   return DropReason::kNone;
 }
 
-DropReason CheckOnRouting(const net::Packet& packet, bool local_source) {
-  if (packet.ip.family == Family::kIpv4) return CheckV4(packet.ip, local_source);
-  return DropReason::kNone;
+DropReason CheckOnRouting(const net::ParsedPacket& ip) {
+  return ip.family == Family::kIpv4 ? CheckV4(ip) : DropReason::kNone;
 }
 
 }  // namespace postern::pipeline

@@ -9,8 +9,8 @@ namespace postern::pipeline {
 // Refused on arrival, before any hook (ipv6_rcv). kNone: fine.
 net::DropReason CheckOnArrival(const net::ParsedPacket& ip);
 
-// Refused when the packet is routed, after PREROUTING (ip_route_input_slow): martian sources and
-// destinations. `local_source`: the source is an address of the appliance itself.
-net::DropReason CheckOnRouting(const net::Packet& packet, bool local_source);
+// Refused when the packet is routed, after PREROUTING (ip_route_input_slow, ip_mc_validate_source):
+// sources and destinations that nobody has, whatever the routes.
+net::DropReason CheckOnRouting(const net::ParsedPacket& ip);
 
 }  // namespace postern::pipeline

@@ -51,14 +51,16 @@ bool Pipeline::Impl::FindWay(const net::Packet& packet, Direction direction, net
                              Connection* connection) {
   const Family family = packet.ip.family;
   const bool v4 = family == Family::kIpv4;
-  const bool local_source = routes().IsLocal(family, packet.ip.source);
   if (CheckOnArrival(packet.ip) != net::DropReason::kNone ||
-      CheckOnRouting(packet, local_source) != net::DropReason::kNone ||
+      CheckOnRouting(packet.ip) != net::DropReason::kNone ||
       !(v4 ? snapshot_->forward_ipv4 : snapshot_->forward_ipv6)) {
     return false;
   }
   const route::RouteResult route = routes().Lookup(family, packet.ip.destination, packet.in_port);
-  if (route.kind != route::RouteKind::kUnicast || !ReversePathOk(packet, route)) return false;
+  if (route.kind != route::RouteKind::kUnicast ||
+      CheckSource(packet, route) != net::DropReason::kNone) {
+    return false;
+  }
   if (!v4 && route.port != packet.in_port &&
       (net::IsLinkLocal(family, packet.ip.source) || packet.ip.source.IsZero())) {
     return false;

@@ -82,17 +82,24 @@ bool Pipeline::Impl::Track(Flight& f, Hook hook, const Known& known) {
   return false;
 }
 
-// RFC 3704: strict takes a source only by the port that leads back to it, loose by any way back.
-bool Pipeline::Impl::ReversePathOk(const net::Packet& packet,
-                                   const route::RouteResult& route) const {
-  if (snapshot_->reverse_path_filter == ReversePath::kOff ||
-      packet.ip.family != net::Family::kIpv4 || route.kind == RouteKind::kMulticast) {
-    return true;
+// fib_validate_source, once the destination has a route: our own address can't come from outside
+// (accept_local is 0), nor a broadcast one. RFC 3704: strict takes a source only by the port that
+// leads back to it, loose by any way back, unless the port has no address.
+DropReason Pipeline::Impl::CheckSource(const net::Packet& packet,
+                                       const route::RouteResult& route) const {
+  const net::ParsedPacket& ip = packet.ip;
+  if (ip.family != net::Family::kIpv4 || route.kind == RouteKind::kUnreachable) {
+    return DropReason::kNone;
   }
-  const route::RouteResult back =
-      routes().Lookup(packet.ip.family, packet.ip.source, packet.in_port);
-  if (back.kind != RouteKind::kUnicast) return false;
-  return snapshot_->reverse_path_filter == ReversePath::kLoose || back.port == packet.in_port;
+  if (ip.source.IsZero()) return DropReason::kNone;  // only where CheckOnRouting lets it
+  if (routes().IsLocal(ip.family, ip.source)) return DropReason::kMartianSource;
+  const ReversePath filter = snapshot_->reverse_path_filter;
+  if (filter == ReversePath::kOff) return DropReason::kNone;
+  const route::RouteResult back = routes().Lookup(ip.family, ip.source, packet.in_port);
+  if (back.kind != RouteKind::kUnicast) return DropReason::kReversePath;
+  const bool loose = filter == ReversePath::kLoose &&
+                     routes().RedirectTo(packet.in_port, ip.family, ip.destination).has_value();
+  return back.port == packet.in_port || loose ? DropReason::kNone : DropReason::kReversePath;
 }
 
 // ip_rcv_options: accept_source_route is 0.
@@ -107,36 +114,41 @@ bool Pipeline::Impl::OptionsOk(Flight& f) {
   return !options.source_route;
 }
 
+// ip_route_input_slow and ip6_route_input.
 bool Pipeline::Impl::RouteInput(Flight& f) {
   net::Packet& packet = *f.packet;
   const net::Family family = packet.ip.family;
-  const bool local_source = routes().IsLocal(family, packet.ip.source);
-  const DropReason refused = CheckOnRouting(packet, local_source);
+  const bool v4 = family == net::Family::kIpv4;
+  DropReason refused = CheckOnRouting(packet.ip);
+  if (refused == DropReason::kNone) {
+    f.route = routes().Lookup(family, packet.ip.destination, packet.in_port);
+    if (v4 && packet.ip.source.AsV4() == 0 && packet.ip.destination.AsV4() == 0) {
+      // The old broadcast.
+      f.route = {RouteKind::kBroadcast, packet.in_port, packet.ip.destination};
+    }
+    // DNAT to ::1 leads nowhere: only lo has a route to it.
+    if (net::IsLoopback(family, packet.ip.destination)) f.route = {};
+    refused = CheckSource(packet, f.route);
+  }
   if (refused != DropReason::kNone) {
     FinishDrop(f, refused);
     return false;
   }
-  f.route = routes().Lookup(family, packet.ip.destination, packet.in_port);
-  if (family == net::Family::kIpv4 && packet.ip.source.AsV4() == 0 &&
-      packet.ip.destination.AsV4() == 0) {
-    f.route = {RouteKind::kBroadcast, packet.in_port, packet.ip.destination};  // the old broadcast
-  }
-  // DNAT to ::1 leads nowhere: only lo has a route to it.
-  if (net::IsLoopback(family, packet.ip.destination)) f.route = {};
-  if (!ReversePathOk(packet, f.route)) {
-    FinishDrop(f, DropReason::kReversePath);
-    return false;
-  }
   if (packet.ip.has_options && !OptionsOk(f)) return false;
+  const bool forwards = v4 ? snapshot_->forward_ipv4 : snapshot_->forward_ipv6;
   if (f.route.kind == RouteKind::kUnreachable) {
-    const bool v4 = family == net::Family::kIpv4;
-    SendError(f, v4 ? route::IcmpError{net::kIcmpUnreachable, 0, 0}
-                    : route::IcmpError{net::kIcmpv6Unreachable, 0, 0});
+    if (!v4) SendError(f, {net::kIcmpv6Unreachable, 0, 0});
+    // ip_error: a host doesn't tell.
+    if (v4 && forwards) SendError(f, {net::kIcmpUnreachable, 0, 0});
     FinishDrop(f, DropReason::kNoRoute);
     return false;
   }
-  if (f.route.kind == RouteKind::kUnicast &&
-      !(family == net::Family::kIpv4 ? snapshot_->forward_ipv4 : snapshot_->forward_ipv6)) {
+  // Only a router is its subnets' router (addrconf_join_anycast).
+  const net::PortId own = f.route.port;
+  const bool router = f.route.kind == RouteKind::kLocal && !v4 && !forwards &&
+                      routes().IsRouterAnycast(own, packet.ip.destination) &&
+                      !routes().IsLocalTo(own, packet.ip.destination);
+  if ((f.route.kind == RouteKind::kUnicast || router) && !forwards) {
     FinishDrop(f, DropReason::kForwardingDisabled);
     return false;
   }

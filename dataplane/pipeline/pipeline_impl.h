@@ -178,7 +178,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void LogInvalid(const Flight& f, net::Hook hook);
   bool OptionsOk(Flight& f);
   bool RouteInput(Flight& f);
-  bool ReversePathOk(const net::Packet& packet, const route::RouteResult& route) const;
+  net::DropReason CheckSource(const net::Packet& packet, const route::RouteResult& route) const;
   void RouteAndGo(Flight& f);
   void InputPath(Flight& f);
   void EnterHost(Flight& f);

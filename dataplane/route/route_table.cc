@@ -178,7 +178,8 @@ RouteResult RouteTable::Lookup(Family family, const IpAddress& destination, Port
   if (family == Family::kIpv4) {
     const uint32_t host_order = destination.AsV4();
     if (host_order == kLimitedBroadcast) return {RouteKind::kBroadcast, in_port, destination};
-    if (host_order >> 24 == 0) return {};  // RFC 1122 3.2.1.3: "this network" is no destination
+    // RFC 1122 3.2.1.3: "this host" is no destination. The rest of 0/8 is as any other.
+    if (host_order == 0) return {};
   } else {
     if (net::IsLinkLocal(family, destination)) return impl_->LookupLinkLocal(destination, in_port);
     if (destination.IsZero()) return {};

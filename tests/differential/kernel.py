@@ -296,6 +296,10 @@ class Kernel:
                   for index, packet in self.log.read()]
         return found
 
+    def late(self):
+        """What came out since, as `send` has it."""
+        return self._drain()
+
     def send(self, port, frame):
         """Gives one frame to a port, or a packet to OUTPUT ("host:PORT"), and returns (time, what came
         out). `too_large` tells of a packet of the appliance that its socket refused for its size."""

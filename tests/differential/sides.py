@@ -57,23 +57,30 @@ def run_kernel(scenario, kernel, patient=False, zone=0):
     emitted = {}
     vocabulary = Vocabulary(emitted)
     started, before = time.time(), 0.0
+
+    def keep(index, out):
+        if any(p == "host:lo" for p, _ in out):
+            result.by_lo.add(index)
+        port = result.sent[index][0]
+        result.out[index] += [
+            (twin_on_lo(scenario, port, data), summed(data)) if p == "host:lo" else
+            (p, data if p.startswith("host:") else data[14:]) for p, data in out]
+        emitted[index + 1] = results.whole_for_host(result.out[index])
+
     for index, step in enumerate(scenario.steps):
         port, packet = scenario.build(index, vocabulary)
         result.sent[index] = (port, packet)
         if step.time - before >= REAL_GAP:
             time.sleep(max(0.0, started + step.time - time.time()))
+            # What time alone has brought about belongs to the packet before.
+            keep(max(index - 1, 0), kernel.late())
         elif patient:
             time.sleep(TICK)
         before = step.time
         result.times[index], out = kernel.send(port, scenario.frame(port, packet))
         if kernel.too_large:
             result.unsent.add(index)
-        if any(p == "host:lo" for p, _ in out):
-            result.by_lo.add(index)
-        out = [(twin_on_lo(scenario, port, data), summed(data)) if p == "host:lo" else
-               (p, data if p.startswith("host:") else data[14:]) for p, data in out]
-        result.out[index] = out
-        emitted[index + 1] = results.whole_for_host(out)
+        keep(index, out)
     connections = []
     for family, rules in ((4, scenario.rules4), (6, scenario.rules6)):
         if rules:

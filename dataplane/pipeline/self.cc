@@ -229,10 +229,11 @@ void Pipeline::Impl::Unresolved(net::Packet* packet) {
   Drop(packet, net::DropReason::kNeighborUnresolved);
 }
 
-// FragmentSink: ip_expire answers only for datagrams to the appliance itself; a router's conntrack
-// reassembles silently.
+// FragmentSink: ip_expire answers only for datagrams to the appliance itself, where conntrack has
+// reassembled them; IPv6's nf_conntrack_reasm for every one.
 void Pipeline::Impl::TimedOut(net::Packet* first) {
-  if (routes().IsLocal(first->ip.family, first->ip.destination)) {
+  const bool v6 = first->ip.family == Family::kIpv6;
+  if (v6 || routes().IsLocal(first->ip.family, first->ip.destination)) {
     Flight about;
     about.packet = first;
     about.now = now_;

@@ -139,7 +139,9 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
   if (f.route.kind == RouteKind::kUnreachable) {
     if (!v4) SendError(f, {net::kIcmpv6Unreachable, 0, 0});
     // ip_error: a host doesn't tell.
-    if (v4 && forwards) SendError(f, {net::kIcmpUnreachable, 0, 0});
+    if (v4 && forwards && context_.icmp_limiter->AllowUnroutable(packet.ip.source, f.now)) {
+      SendError(f, {net::kIcmpUnreachable, 0, 0});
+    }
     FinishDrop(f, DropReason::kNoRoute);
     return false;
   }

@@ -53,6 +53,10 @@ class IcmpRateLimiter {
   // `type` of an ICMP or ICMPv6 message to `destination`. True: it may be sent, and has been
   // counted. The caller leaves out IPv4's fragmentation-needed, which the type alone doesn't tell.
   bool Allow(net::Family family, const net::IpAddress& destination, uint8_t type, net::Time now);
+  // ip_error: what an IPv4 packet from `source` is told of a destination without a route has to
+  // pass here first, limits or none. It spends of the same credit, but of no more than five
+  // messages.
+  bool AllowUnroutable(const net::IpAddress& source, net::Time now);
 
  private:
   static constexpr size_t kWays = 4;
@@ -63,7 +67,9 @@ class IcmpRateLimiter {
 
   uint32_t Price();
   bool AllowGlobally(uint64_t time);
-  bool AllowTo(net::Family family, const net::IpAddress& destination, uint64_t time);
+  // `burst`: how much credit counts.
+  bool AllowTo(net::Family family, const net::IpAddress& destination, uint64_t time,
+               uint64_t burst);
   uint64_t HashOf(const net::IpAddress& destination) const;
 
   // Immutable after construction.

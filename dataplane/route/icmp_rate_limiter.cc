@@ -16,11 +16,14 @@ constexpr uint64_t kGlobalStep = kSecond / 50;
 constexpr uint64_t kIpv4Interval = kSecond;      // icmp_ratelimit
 constexpr uint64_t kIpv6Interval = kSecond / 4;  // icmpv6_time >> 2
 constexpr uint64_t kBurst = 6;                   // XRLIM_BURST_FACTOR
+constexpr uint64_t kUnroutableBurst = 5;         // net.ipv4.route.error_burst / error_cost
 // Our clock is ahead of the worker's, so that a whole burst fits before any time.
 constexpr uint64_t kEpoch = kBurst * kSecond;
 
 constexpr unsigned kTagBits = 16;
 constexpr unsigned kTokenBits = 8;
+// Replay has the time of day, which is longer than what a bucket holds of it.
+constexpr uint64_t kTimeMask = (uint64_t{1} << (64 - kTagBits)) - 1;
 
 uint64_t Mix(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
@@ -45,7 +48,11 @@ bool IcmpRateLimiter::Allow(Family family, const net::IpAddress& destination, ui
   if (!IsLimited(family, type)) return true;
   const uint64_t time = kEpoch + now / net::kMicrosecond;
   // In this order: a destination's token isn't spent on a message that the whole forbids.
-  return AllowGlobally(time) && AllowTo(family, destination, time);
+  return AllowGlobally(time) && AllowTo(family, destination, time, kBurst);
+}
+
+bool IcmpRateLimiter::AllowUnroutable(const net::IpAddress& source, net::Time now) {
+  return AllowTo(Family::kIpv4, source, kEpoch + now / net::kMicrosecond, kUnroutableBurst);
 }
 
 // 0, 1 or 2 by chance. (splitmix64, whose state is a counter.)
@@ -75,7 +82,8 @@ bool IcmpRateLimiter::AllowGlobally(uint64_t time) {
   }
 }
 
-bool IcmpRateLimiter::AllowTo(Family family, const net::IpAddress& destination, uint64_t time) {
+bool IcmpRateLimiter::AllowTo(Family family, const net::IpAddress& destination, uint64_t time,
+                              uint64_t burst) {
   const uint64_t interval = family == Family::kIpv4 ? kIpv4Interval : kIpv6Interval;
   const uint64_t hash = HashOf(destination);
   const uint64_t tag = hash >> (64 - kTagBits);
@@ -94,10 +102,12 @@ bool IcmpRateLimiter::AllowTo(Family family, const net::IpAddress& destination, 
       if (known) break;
     }
     // A destination that nothing is known about has its whole burst.
-    const uint64_t full = time - kBurst * interval;
-    const uint64_t empty_at = known ? std::max(before >> kTagBits, full) : full;
-    if (empty_at + interval > time) return false;
-    const uint64_t after = (empty_at + interval) << kTagBits | tag;
+    const uint64_t since = (time - (before >> kTagBits)) & kTimeMask;
+    // A worker's clock may be behind another's.
+    const uint64_t earned = since > kTimeMask / 2 ? 0 : since;
+    const uint64_t credit = known ? std::min(earned, burst * interval) : burst * interval;
+    if (credit < interval) return false;
+    const uint64_t after = ((time - credit + interval) & kTimeMask) << kTagBits | tag;
     if (bucket->compare_exchange_weak(before, after, std::memory_order_relaxed)) return true;
   }
 }

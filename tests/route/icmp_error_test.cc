@@ -236,6 +236,20 @@ TEST(IcmpRateLimiterTest, ADestinationHasABurstOfSixThenOneASecond) {
   EXPECT_EQ(allowed(10), 6);
 }
 
+// Times of day, as replay has them, don't fit into a bucket whole.
+TEST(IcmpRateLimiterTest, OfNoRouteFiveAreToldAtOnceThenOneASecond) {
+  IcmpRateLimiter limiter(1);
+  const net::IpAddress source = *net::ParseAddress(net::Family::kIpv4, kHost);
+  net::Time now = 1795297857 * net::kSecond;
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(limiter.AllowUnroutable(source, now)) << i;
+  EXPECT_FALSE(limiter.AllowUnroutable(source, now));
+  now += net::kSecond;
+  EXPECT_TRUE(limiter.AllowUnroutable(source, now));
+  EXPECT_FALSE(limiter.AllowUnroutable(source, now));
+  // What is spent is spent of the same credit.
+  EXPECT_FALSE(limiter.Allow(net::Family::kIpv4, source, net::kIcmpUnreachable, now));
+}
+
 TEST(IcmpRateLimiterTest, Ipv6HasFourASecond) {
   IcmpRateLimiter limiter(1);
   net::Time now = 1000 * net::kSecond;

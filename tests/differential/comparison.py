@@ -146,12 +146,14 @@ class Comparison:
     def _with_other_neighbours(self, scenario):
         """Places that still differ when connlimit's lists have other neighbours. They lie in 256 trees by a hash
         that is random per boot, and what goes to a new list throws out the empty ones on its way; the hash takes
-        in the connections' zone."""
-        places = None
+        in the address and the connections' zone, of which a packet without one has none."""
+        elsewhere = scenarios.moved(scenario)
+        run = self.kernel(elsewhere, patient=True)
+        places = {scenarios.moved_back(d.place)
+                  for d in results.compare(elsewhere, run, self.postern.run(elsewhere, run))}
         for zone in (1, 2):
             run = self.kernel(scenario, patient=True, zone=zone)
-            found = {d.place for d in results.compare(scenario, run, self.postern.run(scenario, run))}
-            places = found if places is None else places & found
+            places &= {d.place for d in results.compare(scenario, run, self.postern.run(scenario, run))}
         return places
 
     def _rearranged(self, scenario, ours):

@@ -299,6 +299,39 @@ def with_conf(scenario, settings):
     return changed
 
 
+ABROAD = (("198.51.100.", "198.51.101."), ("2001:db8:ffff:", "2001:db8:fffe:"))
+
+
+def moved(scenario):
+    """The scenario with every host of the Internet at another address."""
+    def away(text):
+        for here, there in ABROAD:
+            text = text.replace(here, there)
+        return text
+
+    def move(expression):
+        def spelt_out(match):
+            name, six = match.groups()
+            return f'"[{HOSTS[name][1]}]' if six else f'"{HOSTS[name][0]}'
+        return away(re.sub(r'"(web|dns|attacker|hop)(6?)(?=[":])', spelt_out, expression))
+
+    changed = Scenario(scenario.name, away(scenario.conf_text), away(scenario.rules4), away(scenario.rules6),
+                       [Step(s.time, s.port, move(s.expression), s.expected) for s in scenario.steps],
+                       [(name, move(expression)) for name, expression in scenario.names], scenario.note)
+    changed.sysctl_text = scenario.sysctl_text
+    return changed
+
+
+def moved_back(place):
+    """A Difference's place in the scenario that was moved."""
+    if isinstance(place, tuple):
+        return tuple(map(moved_back, place))
+    if isinstance(place, str):
+        for here, there in ABROAD:
+            place = place.replace(there, here)
+    return place
+
+
 def load(folder):
     """The scenario of a case folder."""
     folder = pathlib.Path(folder)

@@ -27,7 +27,11 @@ L4Result TrackIcmpv6(const L4Input& in) {
 }
 
 bool IsUntrackedIcmpv6(uint8_t type) {
+  // RFC 4286, whose termination (153) netfilter doesn't know.
+  constexpr uint8_t kMulticastRouterAdvert = 151, kMulticastRouterSolicit = 152;
   switch (type) {
+    case kMulticastRouterAdvert:
+    case kMulticastRouterSolicit:
     case net::kIcmpv6MldQuery:
     case net::kIcmpv6MldReport:
     case net::kIcmpv6MldReduction:

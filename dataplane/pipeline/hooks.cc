@@ -110,8 +110,12 @@ bool Pipeline::Impl::OptionsOk(Flight& f) {
     FinishDrop(f, DropReason::kIpHeaderInvalid);
     return false;
   }
-  if (options.source_route) FinishDrop(f, DropReason::kSourceRoute);
-  return !options.source_route;
+  if (options.source_route) {
+    FinishDrop(f, DropReason::kSourceRoute);
+    return false;
+  }
+  if (f.packet->ip.family == net::Family::kIpv4) BlankBehindEnd(f.packet);
+  return true;
 }
 
 // ip_route_input_slow and ip6_route_input.

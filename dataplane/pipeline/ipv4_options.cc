@@ -1,6 +1,9 @@
 #include "dataplane/pipeline/ipv4_options.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "dataplane/net/checksum.h"
 
 namespace postern::pipeline {
 namespace {
@@ -102,6 +105,19 @@ Ipv4OptionsView ReadIpv4Options(const net::Packet& packet) {
   }
   view.source_route = seen.source_route;
   return view;
+}
+
+void BlankBehindEnd(net::Packet* packet) {
+  auto* header = packet->At<net::Ipv4Header>(packet->ip.l3_offset);
+  auto* bytes = reinterpret_cast<uint8_t*>(header);
+  const uint32_t end = header->HeaderLength();
+  uint32_t at = sizeof(net::Ipv4Header);
+  while (at < end && bytes[at] != kEnd) at += bytes[at] == kNoop ? 1U : bytes[at + 1];
+  const bool blank = std::all_of(bytes + std::min(at, end), bytes + end,
+                                 [](uint8_t byte) { return byte == kEnd; });
+  if (blank) return;
+  std::fill(bytes + at, bytes + end, kEnd);
+  net::SetIpv4Checksum(header);
 }
 
 }  // namespace postern::pipeline

@@ -16,4 +16,8 @@ struct Ipv4OptionsView {
 // Nothing of either for a packet without options and for IPv6. `packet` has been parsed.
 Ipv4OptionsView ReadIpv4Options(const net::Packet& packet);
 
+// Makes the options end where they say that they end: what stands behind becomes zero, and the
+// header's checksum follows. `packet`: IPv4 whose options are right.
+void BlankBehindEnd(net::Packet* packet);
+
 }  // namespace postern::pipeline

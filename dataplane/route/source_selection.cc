@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <ranges>
 
 namespace postern::route {
 namespace {
@@ -89,8 +88,8 @@ class Towards {
 // first.
 template <typename Visit>
 void ForEachIpv6(const PortConfig& port, const Visit& visit) {
-  for (const Prefix& own : std::views::reverse(port.addresses)) {
-    if (own.family == Family::kIpv6) visit(own);
+  for (auto own = port.addresses.rbegin(); own != port.addresses.rend(); ++own) {
+    if (own->family == Family::kIpv6) visit(*own);
   }
   constexpr uint8_t kLinkPrefix = 64;
   visit(Prefix{Family::kIpv6, LinkLocalAddress(port.mac), kLinkPrefix});

@@ -148,8 +148,13 @@ void Pipeline::Impl::SendReset(const Flight& about, net::Hook) {
 // towards its sender. icmp6_send takes one of the port that the packet came by.
 std::optional<net::IpAddress> Pipeline::Impl::ErrorSource(const Flight& about) const {
   const net::ParsedPacket& ip = about.packet->ip;
-  if (routes().IsLocal(ip.family, ip.destination)) return ip.destination;
   const route::RouteResult back = routes().Lookup(ip.family, ip.source, about.packet->in_port);
+  // icmpv6_route_lookup: an anycast address is nobody's in particular.
+  if (ip.family == Family::kIpv6 && back.kind == route::RouteKind::kLocal &&
+      routes().IsRouterAnycast(back.port, ip.source) && !routes().IsLocalTo(back.port, ip.source)) {
+    return std::nullopt;
+  }
+  if (routes().IsLocal(ip.family, ip.destination)) return ip.destination;
   if (back.kind == route::RouteKind::kLocal) return ip.source;
   if (back.kind != route::RouteKind::kUnicast) return std::nullopt;
   if (ip.family == Family::kIpv4) return routes().Ipv4SourceOf(back, ip.source);

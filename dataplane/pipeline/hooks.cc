@@ -151,7 +151,7 @@ bool Pipeline::Impl::RouteInput(Flight& f) {
   }
   // Only a router is its subnets' router (addrconf_join_anycast).
   const net::PortId own = f.route.port;
-  const bool router = f.route.kind == RouteKind::kLocal && !v4 && !forwards &&
+  const bool router = f.route.kind == RouteKind::kLocal && !v4 &&
                       routes().IsRouterAnycast(own, packet.ip.destination) &&
                       !routes().IsLocalTo(own, packet.ip.destination);
   if ((f.route.kind == RouteKind::kUnicast || router) && !forwards) {

@@ -100,8 +100,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   // True: go on with the packet. False: it was consumed (dropped, queued, handed over, ARP).
   bool Admit(net::Packet* packet, net::Time now, bool choose_owner);
   bool AcceptsFrame(const net::Packet& packet) const;
-  // The same for a packet that Recognise has found plain and this worker's own.
   bool HopByHopOk(net::Packet* packet, net::Time now);
+  // Admit() for a packet that Recognise has found plain and this worker's own.
   bool AdmitPlain(net::Packet* packet, net::Family family);
   void HandleArp(net::Packet* packet, net::Time now);
   void CopyToOtherWorkers(const net::Packet& packet);

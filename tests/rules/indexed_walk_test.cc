@@ -1,15 +1,14 @@
 // With an index a walk does what it does without: random rules, random packets, both ways.
 //
-// Values come from small sets, so that rules overlap and packets meet many of them. Each pair of
-// rule sets sees the same packets one after the other; so what limit, recent and connlimit
-// remember is compared, too.
+// Each pair of rule sets sees the same packets one after the other; so what limit, recent and
+// connlimit remember is compared, too.
 #include <gtest/gtest.h>
 
 #include <array>
 #include <string>
 
-#include "dataplane/net/random.h"
 #include "tests/rules/fixture.h"
+#include "tests/rules/random_rules.h"
 
 namespace postern::rules {
 namespace {
@@ -17,66 +16,6 @@ namespace {
 using namespace testing;  // NOLINT(google-build-using-namespace)
 
 constexpr uint32_t kNever = UINT32_MAX;
-
-class Chance {
- public:
-  explicit Chance(uint64_t seed) : rng_(seed) {}
-  uint32_t Below(uint32_t bound) { return rng_.Below(bound); }
-  bool Once(uint32_t in) { return Below(in) == 0; }
-  uint16_t Port() { return kPorts[Below(kPorts.size())]; }
-  PortRange Range() {
-    if (Once(4)) return {};
-    const uint16_t first = Port();
-    if (!Once(3)) return {first, first};
-    return {first, static_cast<uint16_t>(std::min(65535U, first + Below(40'000)))};
-  }
-  uint16_t States() { return static_cast<uint16_t>(1 + Below(kCtStateUntracked * 2 - 1)); }
-
- private:
-  static constexpr std::array<uint16_t, 7> kPorts = {0, 22, 53, 80, 443, 1024, 65535};
-  net::Rng rng_;
-};
-
-IpAddress AnAddress(Chance& chance, Family family) {
-  IpAddress address = Address(family == Family::kIpv4 ? "192.0.2.0" : "2001:db8::");
-  const auto last = family == Family::kIpv4 ? 3 : 15;
-  address.bytes[static_cast<size_t>(last)] = static_cast<uint8_t>(chance.Below(8));
-  if (chance.Once(4)) address.bytes[2] = static_cast<uint8_t>(chance.Below(3));
-  return address;
-}
-
-AddressMatch Addresses(Chance& chance, Family family) {
-  if (chance.Once(3)) return {};
-  const unsigned bits = family == Family::kIpv4 ? 32 : 128;
-  const unsigned length = chance.Once(2) ? bits : bits - 1 - chance.Below(chance.Once(3) ? 28 : 3);
-  AddressMatch match{AnAddress(chance, family), net::PrefixMask(family, length), chance.Once(8)};
-  if (chance.Once(12)) match.mask.bytes[1] = 0;  // a hole
-  return match;
-}
-
-InterfaceMatch Interface(Chance& chance) {
-  static const std::array<const char*, 5> kNames = {"lan0", "wan0", "wan+", "lo", "none0"};
-  if (chance.Once(2)) return {};
-  return {kNames[chance.Below(kNames.size())], chance.Once(5)};
-}
-
-MultiportMatch Multiport(Chance& chance) {
-  MultiportMatch match;
-  match.which = static_cast<MultiportMatch::Which>(chance.Below(3));
-  for (uint32_t i = 0; i <= chance.Below(3); ++i) match.ports.push_back(chance.Range());
-  match.invert = chance.Once(5);
-  return match;
-}
-
-template <typename Match>
-Match TransportPorts(Chance& chance) {
-  Match match;
-  match.source = chance.Once(3) ? chance.Range() : PortRange{};
-  match.destination = chance.Range();
-  match.invert_source = chance.Once(8);
-  match.invert_destination = chance.Once(8);
-  return match;
-}
 
 void AddMatch(Chance& chance, Family family, Rule* rule) {
   auto& matches = rule->matches;
@@ -135,57 +74,8 @@ void AddMatch(Chance& chance, Family family, Rule* rule) {
   }
 }
 
-Target ATarget(Chance& chance, Table table, uint32_t chain) {
-  if (chain < 3 && chance.Once(6)) {
-    return JumpTarget{"c" + std::to_string(chain + 1 + chance.Below(3 - chain)), chance.Once(4)};
-  }
-  if (table == Table::kRaw && chance.Once(6)) return NotrackTarget{};
-  switch (chance.Below(40)) {
-    case 0:
-      return AcceptTarget{};
-    case 1:
-      return DropTarget{};
-    case 2:
-      return ReturnTarget{};
-    case 3:
-      return RejectTarget{};
-    case 4:
-      return LogTarget{4, "x", 0};
-    case 5:
-      return MarkTarget{chance.Below(4), 3};
-    default:
-      return NoTarget{};
-  }
-}
-
-Rule ARule(Chance& chance, Family family, Table table, uint32_t chain) {
-  static const std::array<uint8_t, 6> kProtocols = {
-      net::kProtoTcp, net::kProtoTcp, net::kProtoUdp, net::kProtoUdpLite, net::kProtoIcmp, 50};
-  Rule rule;
-  rule.ip.source = Addresses(chance, family);
-  rule.ip.destination = Addresses(chance, family);
-  if (chance.Once(2)) rule.ip.in = Interface(chance);
-  if (chance.Once(3)) rule.ip.out = Interface(chance);
-  if (!chance.Once(4)) rule.ip.protocol = kProtocols[chance.Below(kProtocols.size())];
-  rule.ip.invert_protocol = chance.Once(8);
-  rule.ip.fragment = family == Family::kIpv4 && chance.Once(30);
-  rule.ip.invert_fragment = rule.ip.fragment && chance.Once(2);
-  for (uint32_t i = chance.Below(4); i > 0; --i) AddMatch(chance, family, &rule);
-  rule.target = ATarget(chance, table, chain);
-  return rule;
-}
-
-ModelOf AModel(Chance& chance, Family family, Table table) {
-  ModelOf model(family);
-  const std::array<std::string, 4> names = {table == Table::kRaw ? "PREROUTING" : "INPUT", "c1",
-                                            "c2", "c3"};
-  for (uint32_t c = 0; c < names.size(); ++c) {
-    const uint32_t size = chance.Once(4) ? chance.Below(1500) : chance.Below(150);
-    std::vector<Rule> rules;
-    for (uint32_t i = 0; i < size; ++i) rules.push_back(ARule(chance, family, table, c));
-    model.Add(table, names[c], std::move(rules));
-  }
-  return model;
+void AddMatches(Chance& chance, Family family, Rule* rule) {
+  for (uint32_t i = chance.Below(4); i > 0; --i) AddMatch(chance, family, rule);
 }
 
 TestPacket APacket(Chance& chance, Family family) {
@@ -272,7 +162,7 @@ void Compare(uint64_t seed) {
   Chance chance(seed);
   const Family family = chance.Once(3) ? Family::kIpv6 : Family::kIpv4;
   const Table table = chance.Once(4) ? Table::kRaw : Table::kFilter;
-  const ModelOf model = AModel(chance, family, table);
+  const ModelOf model = AModel(chance, family, table, AddMatches, 150);
   Side indexed(model, 1);
   Side linear(model, kNever);
   for (int i = 0; i < 300 && !::testing::Test::HasFailure(); ++i) {

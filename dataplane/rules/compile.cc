@@ -306,6 +306,9 @@ std::shared_ptr<const RuleSet> RuleSet::Compile(const Model& model, const Option
   const ChainIndexes unchanged =
       CarryOver(previous == nullptr ? nullptr : previous->compiled_.get(), &compiled);
   Compiler(&compiled, shared, unchanged).Run();
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    compiled.tuple_classes[FamilyIndex(family)] = TupleClasses::Build(model.family(family));
+  }
   return rules;
 }
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "dataplane/rules/classify/chain_index.h"
+#include "dataplane/rules/classify/tuple_classes.h"
 #include "dataplane/rules/ip_part.h"
 #include "dataplane/rules/matches/connlimit.h"
 #include "dataplane/rules/matches/conntrack.h"
@@ -107,6 +108,7 @@ struct RuleSet::Compiled {
   // By RuleId, and by family, table and chain.
   std::vector<RulePlace> places;
   std::array<std::array<std::vector<ChainRange>, net::kTableCount>, kFamilyCount> chains;
+  std::array<TupleClasses, kFamilyCount> tuple_classes;
   std::vector<ConnlimitState*> connlimits;  // of all rules; the model's states own them
   // Only where Compile was given none.
   std::unique_ptr<SharedState> own_state;

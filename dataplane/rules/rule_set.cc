@@ -182,6 +182,10 @@ bool RuleSet::HasTable(Family family, net::Table table) const {
   return compiled_->model.family(family).present[static_cast<size_t>(table)];
 }
 
+const TupleClasses& RuleSet::tuple_classes(Family family) const {
+  return compiled_->tuple_classes[FamilyIndex(family)];
+}
+
 uint32_t RuleSet::generation() const { return compiled_->options.generation; }
 
 uint32_t RuleSet::rule_count() const { return static_cast<uint32_t>(compiled_->places.size()); }

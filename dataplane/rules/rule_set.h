@@ -79,6 +79,7 @@ class ConnectionFinder {
 // What a connection is to connlimit: in no table; in the table; there, but in TIME_WAIT or CLOSE.
 enum class Standing : uint8_t { kAbsent, kOpen, kClosed };
 
+class TupleClasses;
 class WorkerRules;
 
 // What a packet brings to a chain.
@@ -161,6 +162,8 @@ class RuleSet {
   void NoteConnection(const ctrack::Connection& connection) const;
   // The table exists for this family: a table that no rule file named isn't walked.
   bool HasTable(Family family, net::Table table) const;
+  // Which tuples no rule of any table tells apart (classify/tuple_classes.h).
+  const TupleClasses& tuple_classes(Family family) const;
 
   uint32_t generation() const;
   uint32_t rule_count() const;  // ids are below it

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <cstring>
@@ -56,14 +57,20 @@ struct IpAddress {
     }
   }
   // To be compared, masked and hashed without a call; in memory's order.
-  std::array<uint64_t, 2> Words() const {
-    std::array<uint64_t, 2> words;
-    std::memcpy(words.data(), bytes.data(), sizeof(words));
-    return words;
+  constexpr std::array<uint64_t, 2> Words() const {
+    return std::bit_cast<std::array<uint64_t, 2>>(bytes);
   }
-  bool IsZero() const { return bytes == std::array<uint8_t, 16>{}; }
+  bool IsZero() const { return Words() == std::array<uint64_t, 2>{}; }
 
-  friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
+  friend constexpr bool operator==(const IpAddress& a, const IpAddress& b) {
+    return a.Words() == b.Words();
+  }
+  // In the order of their bytes.
+  friend constexpr std::strong_ordering operator<=>(const IpAddress& a, const IpAddress& b) {
+    const auto [a0, a1] = a.Words();
+    const auto [b0, b1] = b.Words();
+    return a0 != b0 ? ByteSwap(a0) <=> ByteSwap(b0) : ByteSwap(a1) <=> ByteSwap(b1);
+  }
 };
 static_assert(sizeof(IpAddress) == 16);
 

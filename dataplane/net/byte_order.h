@@ -13,6 +13,7 @@ namespace postern::net {
 
 constexpr uint16_t ByteSwap(uint16_t v) { return __builtin_bswap16(v); }
 constexpr uint32_t ByteSwap(uint32_t v) { return __builtin_bswap32(v); }
+constexpr uint64_t ByteSwap(uint64_t v) { return __builtin_bswap64(v); }
 
 // A big-endian unsigned integer on the wire. Host() gives its value.
 template <typename T>

@@ -1,6 +1,5 @@
 #include "dataplane/net/tuple.h"
 
-#include <bit>
 #include <cstdio>
 
 #include "dataplane/net/parse.h"
@@ -132,18 +131,10 @@ Tuple Ipv4Key::ToTuple() const {
   return tuple;
 }
 
-std::optional<Tuple> Mirror(const Tuple& tuple) {
+std::optional<Tuple> MirrorIcmp(const Tuple& tuple) {
   Tuple out = tuple;
   out.source = tuple.destination;
   out.destination = tuple.source;
-  if (!IsIcmp(tuple.protocol)) {
-    // Both in one word, which is soon read as such.
-    uint32_t keys;
-    std::memcpy(&keys, &tuple.source_key, sizeof(keys));
-    keys = std::rotl(keys, 16);
-    std::memcpy(&out.source_key, &keys, sizeof(keys));
-    return out;
-  }
   const int answer = AnswerType(tuple.protocol, tuple.IcmpType());
   if (answer < 0) return std::nullopt;
   out.destination_key = IcmpKey(static_cast<uint8_t>(answer), tuple.IcmpCode());
@@ -152,15 +143,13 @@ std::optional<Tuple> Mirror(const Tuple& tuple) {
 
 std::optional<Tuple> TupleOf(const ParsedPacket& packet) {
   if (!packet.l4_valid) return std::nullopt;
+  if (HasPorts(packet.protocol)) return TupleOfPorts(packet);
   Tuple tuple;
   tuple.source = packet.source;
   tuple.destination = packet.destination;
   tuple.protocol = packet.protocol;
   tuple.family = packet.family;
-  if (HasPorts(packet.protocol)) {
-    tuple.source_key = packet.source_port;
-    tuple.destination_key = packet.destination_port;
-  } else if (IsIcmp(packet.protocol)) {
+  if (IsIcmp(packet.protocol)) {
     if (IsIcmpError(packet.family, packet.icmp_type)) return std::nullopt;
     tuple.source_key = packet.icmp_id;
     tuple.destination_key = IcmpKey(packet.icmp_type, packet.icmp_code);

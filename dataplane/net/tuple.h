@@ -2,6 +2,7 @@
 // nf_conntrack_tuple.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -30,8 +31,17 @@ struct Tuple {
 
   uint8_t IcmpType() const { return static_cast<uint8_t>(destination_key >> 8); }
   uint8_t IcmpCode() const { return static_cast<uint8_t>(destination_key); }
+  // Word by word: a call of memcmp costs more than the comparison.
   friend bool operator==(const Tuple& a, const Tuple& b) {
-    return __builtin_memcmp(&a, &b, sizeof(Tuple)) == 0;
+    uint64_t differs = 0;
+    for (size_t at = 0; at < sizeof(Tuple); at += sizeof(uint64_t)) {
+      uint64_t left;
+      uint64_t right;
+      std::memcpy(&left, reinterpret_cast<const uint8_t*>(&a) + at, sizeof(left));
+      std::memcpy(&right, reinterpret_cast<const uint8_t*>(&b) + at, sizeof(right));
+      differs |= left ^ right;
+    }
+    return differs == 0;
   }
 };
 static_assert(sizeof(Tuple) == 40);
@@ -60,9 +70,38 @@ struct alignas(16) Ipv4Key {
 };
 static_assert(sizeof(Ipv4Key) == 16);
 
+// The tuple of the answers to one that has no ICMP type: both ends change places.
+inline Tuple MirrorEnds(const Tuple& tuple) {
+  Tuple out = tuple;
+  out.source = tuple.destination;
+  out.destination = tuple.source;
+  // Both in one word, which is soon read as such.
+  uint32_t keys;
+  std::memcpy(&keys, &tuple.source_key, sizeof(keys));
+  keys = std::rotl(keys, 16);
+  std::memcpy(&out.source_key, &keys, sizeof(keys));
+  return out;
+}
+std::optional<Tuple> MirrorIcmp(const Tuple& tuple);
+
 // The tuple of the answers to `tuple`. Nothing for an ICMP type that has no
 // answer (netfilter: invert_tuple fails and the packet is INVALID).
-std::optional<Tuple> Mirror(const Tuple& tuple);
+inline std::optional<Tuple> Mirror(const Tuple& tuple) {
+  const bool icmp = tuple.protocol == kProtoIcmp || tuple.protocol == kProtoIcmpv6;
+  return icmp ? MirrorIcmp(tuple) : MirrorEnds(tuple);
+}
+
+// The tuple of a parsed packet whose ports are there.
+inline Tuple TupleOfPorts(const ParsedPacket& packet) {
+  Tuple tuple;
+  tuple.source = packet.source;
+  tuple.destination = packet.destination;
+  tuple.source_key = packet.source_port;
+  tuple.destination_key = packet.destination_port;
+  tuple.protocol = packet.protocol;
+  tuple.family = packet.family;
+  return tuple;
+}
 
 // The tuple of a parsed packet. Nothing where the transport header is cut short,
 // for later fragments and for ICMP errors.

@@ -117,16 +117,20 @@ void FlowTable::LookupBurst(std::span<const Tuple> tuples, std::span<const uint3
   FindBurst(tuples, hashes, values);
 }
 
-void FlowTable::LookupBurst(std::span<const Ipv4Key> keys, std::span<TableValue> values) const {
-  std::array<uint32_t, kMaxBurst> hashes;
+void FlowTable::LookupBurst(std::span<const Ipv4Key> keys, std::span<uint32_t> hashes,
+                            std::span<TableValue> values) const {
   hasher_.HashBurst(keys, hashes);
-  FindBurst(keys, {hashes.data(), keys.size()}, values);
+  FindBurst(keys, hashes, values);
 }
 
-void FlowTable::Prefetch(std::span<const Ipv4Key> keys) const {
-  std::array<uint32_t, kMaxBurst> hashes;
+void FlowTable::Prefetch(std::span<const Ipv4Key> keys, std::span<uint32_t> hashes) const {
   hasher_.HashBurst(keys, hashes);
   for (size_t i = 0; i < keys.size(); ++i) Prefetch(hashes[i]);
+}
+
+bool FlowTable::MayHold(uint32_t hash) const {
+  const Bucket& home = buckets_[HomeOf(hash)];
+  return home.passed != 0 || Matches(home, TagOf(hash)) != 0;
 }
 
 uint32_t FlowTable::AddRemote(const Tuple& tuple, unsigned worker) {
@@ -142,9 +146,7 @@ uint32_t FlowTable::AddRemote(const Tuple& tuple, unsigned worker) {
 
 bool FlowTable::Insert(const Tuple& tuple, uint32_t hash, TableValue value) {
   if (size_ == capacity_) return false;
-  const Bucket& home = buckets_[HomeOf(hash)];
-  const bool certainly_new = home.passed == 0 && Matches(home, TagOf(hash)) == 0;
-  if (!certainly_new && !Lookup(tuple, hash).empty()) return false;
+  if (MayHold(hash) && !Lookup(tuple, hash).empty()) return false;
   constexpr uint16_t kFull = (1U << kEntries) - 1;
   uint32_t at = HomeOf(hash);
   for (; buckets_[at].used == kFull; at = After(at)) {

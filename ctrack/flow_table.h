@@ -46,8 +46,10 @@ class FlowTable final : public ConnectionTable {
   TableValue Lookup(const Tuple& tuple, uint32_t hash) const override;
   void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                    std::span<TableValue> values) const override;
-  void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<TableValue> values) const override;
-  void Prefetch(std::span<const net::Ipv4Key> keys) const override;
+  void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes,
+                   std::span<TableValue> values) const override;
+  void Prefetch(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes) const override;
+  bool MayHold(uint32_t hash) const override;
   bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) override;
   bool Erase(const Tuple& tuple, uint32_t hash) override;
   bool EraseLocal(const Connection* connection, Direction direction, uint32_t hash) override;

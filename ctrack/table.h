@@ -48,11 +48,14 @@ class ConnectionTable {
   // At most 64 tuples at once; all spans have the same size.
   virtual void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                            std::span<TableValue> values) const = 0;
-  // The same for IPv4 tuples in their short form, whose hashes the table makes itself.
-  virtual void LookupBurst(std::span<const net::Ipv4Key> keys,
+  // The same for IPv4 tuples in their short form, whose hashes it tells.
+  virtual void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes,
                            std::span<TableValue> values) const = 0;
-  // Asks for what look-ups or inserts of these tuples, at most 64, read first.
-  virtual void Prefetch(std::span<const net::Ipv4Key> keys) const = 0;
+  // Asks for what look-ups or inserts of these tuples, at most 64, read first, and tells their
+  // hashes.
+  virtual void Prefetch(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes) const = 0;
+  // False: no tuple in the table has this hash. True: there may be one.
+  virtual bool MayHold(uint32_t hash) const = 0;
   // A local value's connection has this tuple in its direction, and its `ends` are kept.
   // False when the tuple is there already. Never refuses for lack of room while the number of
   // tuples is at most the capacity it was made with.

@@ -118,6 +118,16 @@ TrackResult Tracker::TrackKnown(const net::Packet& packet, Connection* connectio
   return Settle(packet, connection, info, result, now);
 }
 
+TrackResult Tracker::TrackFirst(const net::Packet& packet, const Tuple& tuple, Time now) {
+  note_.why = InvalidWhy::kNone;
+  bool full = false;
+  Connection* connection = Create(tuple, now, &full);
+  if (connection == nullptr) return full ? Full() : Invalid();
+  const L4Result result =
+      TrackL4({packet, *connection, Direction::kOriginal, *settings_, now, &note_});
+  return Settle(packet, connection, CtInfo::kNew, result, now);
+}
+
 TrackResult Tracker::Invalid() {
   ++stats_.invalid;
   return TrackResult{};

@@ -62,6 +62,12 @@ struct TrackerStats {
   uint64_t table_full = 0;  // of drop; for metrics
 };
 
+// ConnectionTable::Hash of a connection's tuples.
+struct TupleHashes {
+  uint32_t original;
+  uint32_t reply;
+};
+
 struct TrackResult {
   CtRef ct;
   // kAccept: go on with `ct`. kDrop: netfilter would drop it here (reason below).
@@ -90,11 +96,17 @@ class Tracker {
   TrackResult TrackKnown(const net::Packet& packet, Connection* connection, Direction direction,
                          Time now);
 
+  // The same for the first packet of a connection: one with ports, known to be valid, whose `tuple`
+  // the table hasn't.
+  TrackResult TrackFirst(const net::Packet& packet, const Tuple& tuple, Time now);
+
   // nf_conntrack_confirm: false when the packet must be dropped (clash).
   // No effect on a confirmed connection or without one. Where the same connection was confirmed
   // since Track (netfilter's clash resolution: UDP and the like, both tuples equal), the packet's
   // connection is released and `ct` becomes that one.
   bool Confirm(CtRef& ct, Time now, net::DropReason* reason);
+  // The same for who knows that the table has neither of the connection's tuples, and their hashes.
+  void ConfirmNew(Connection* connection, const TupleHashes& hashes, Time now);
 
   // Counts a clash as Confirm does: the caller knows of one that Confirm can't see.
   void NoteClash() {
@@ -181,7 +193,8 @@ class Tracker {
   // ---- tracker_life.cc ----
   // The connection of a local value if it is alive; an expired one is destroyed.
   Connection* Living(TableValue value, Time now);
-  bool InsertBoth(Connection* connection);
+  bool InsertBoth(Connection* connection, const TupleHashes& hashes);
+  void Confirmed(Connection* connection, Time now);
   Connection* Winner(const Connection& loser, Time now);
   // Destroy() with the hashes of the connection's tuples.
   void End(Connection* connection, Time now, uint32_t original_hash, uint32_t reply_hash);

@@ -49,25 +49,23 @@ Connection* Tracker::Living(TableValue value, Time now) {
   return nullptr;
 }
 
-bool Tracker::InsertBoth(Connection* connection) {
+bool Tracker::InsertBoth(Connection* connection, const TupleHashes& hashes) {
   const Tuple& original = connection->original();
   const Tuple& reply = connection->reply();
   connection->KeepEnds();
-  const uint32_t hash = table_->Hash(original);
   // Somebody who talks to himself has one tuple for both directions. The kernel, which puts the
   // reply's entry before the original's, then takes what follows for answers.
   const bool mirrored = reply == original;
   if (!table_->Insert(
-          original, hash,
+          original, hashes.original,
           TableValue::Local(connection, mirrored ? Direction::kReply : Direction::kOriginal))) {
     return false;
   }
   if (mirrored) return true;
-  if (table_->Insert(reply, table_->Hash(reply),
-                     TableValue::Local(connection, Direction::kReply))) {
+  if (table_->Insert(reply, hashes.reply, TableValue::Local(connection, Direction::kReply))) {
     return true;
   }
-  table_->Erase(original, hash);
+  table_->Erase(original, hashes.original);
   return false;
 }
 
@@ -82,11 +80,12 @@ Connection* Tracker::Winner(const Connection& loser, Time now) {
 bool Tracker::Confirm(CtRef& ct, Time now, net::DropReason* reason) {
   Connection* connection = ct.connection;
   if (connection == nullptr || connection->Has(kConfirmed)) return true;
-  if (!InsertBoth(connection)) {
+  const TupleHashes hashes{table_->Hash(connection->original()), table_->Hash(connection->reply())};
+  if (!InsertBoth(connection, hashes)) {
     // An expired connection may stand in the way.
     const bool taken = TupleTaken(connection->original(), nullptr, now) ||
                        TupleTaken(connection->reply(), nullptr, now);
-    if (taken || !InsertBoth(connection)) {
+    if (taken || !InsertBoth(connection, hashes)) {
       Connection* winner = Winner(*connection, now);
       if (winner != nullptr) {
         FreeUnconfirmed(connection);
@@ -100,13 +99,23 @@ bool Tracker::Confirm(CtRef& ct, Time now, net::DropReason* reason) {
       return false;
     }
   }
+  Confirmed(connection, now);
+  return true;
+}
+
+void Tracker::ConfirmNew(Connection* connection, const TupleHashes& hashes, Time now) {
+  [[maybe_unused]] const bool inserted = InsertBoth(connection, hashes);
+  assert(inserted);
+  Confirmed(connection, now);
+}
+
+void Tracker::Confirmed(Connection* connection, Time now) {
   connection->status |= kConfirmed;
   connection->expires += now;  // from now on, not from when the packet came
   if (connection->extension != nullptr && settings_->timestamp) connection->extension->start = now;
   ++confirmed_;
   ++stats_.insert;
   observer_->OnConnection(ConnEvent::kNew, 0, *connection, now);
-  return true;
 }
 
 void Tracker::Release(const CtRef& ct) {

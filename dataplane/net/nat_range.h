@@ -30,6 +30,12 @@ struct NatRange {
   bool random = false;        // --random
   bool fully_random = false;  // --random-fully
   bool persistent = false;    // --persistent
+
+  // This address alone.
+  void SetAddress(const IpAddress& address) {
+    has_address = true;
+    first_address = last_address = address;
+  }
   friend bool operator==(const NatRange&, const NatRange&) = default;
 };
 

@@ -10,7 +10,6 @@
 // conntrack must not see it twice. The raw table stands before conntrack, so where it has rules no
 // packet comes here.
 #include "ctrack/tcp_table.h"
-#include "dataplane/pipeline/address_check.h"
 #include "dataplane/pipeline/lane.h"
 
 namespace postern::pipeline {
@@ -45,36 +44,20 @@ bool Pipeline::Impl::KnowsWay(const Shortcut& shortcut, net::PortId in_port) con
          ((shortcut.key ^ ShortcutKey(0, 0, in_port, 0)) & kInPort) == 0;
 }
 
-// What RouteInput and ForwardChecks ask of a packet whose destination is translated already. False:
-// it isn't simply forwarded, or its neighbour isn't known.
+// The way of a packet whose destination is translated already. False: it isn't simply forwarded, or
+// its neighbour isn't known.
 bool Pipeline::Impl::FindWay(const net::Packet& packet, Direction direction, net::Time now,
                              Connection* connection) {
-  const Family family = packet.ip.family;
-  const bool v4 = family == Family::kIpv4;
-  if (CheckOnArrival(packet.ip) != net::DropReason::kNone ||
-      CheckOnRouting(packet.ip) != net::DropReason::kNone ||
-      !(v4 ? snapshot_->forward_ipv4 : snapshot_->forward_ipv6)) {
-    return false;
-  }
-  const route::RouteResult route = routes().Lookup(family, packet.ip.destination, packet.in_port);
-  if (route.kind != route::RouteKind::kUnicast ||
-      CheckSource(packet, route) != net::DropReason::kNone) {
-    return false;
-  }
-  if (!v4 && route.port != packet.in_port &&
-      (net::IsLinkLocal(family, packet.ip.source) || packet.ip.source.IsZero())) {
-    return false;
-  }
+  const auto route = PlainWay(packet);
+  if (!route) return false;
   // nf_nat_oif_changed
   if (direction == Direction::kOriginal && connection->masquerade_port != net::kNoPort &&
-      connection->masquerade_port != route.port) {
+      connection->masquerade_port != route->port) {
     return false;
   }
-  const uint16_t hop = InternHop(route, family, now);
+  const uint16_t hop = HopTowards(*route, packet.ip.family, now);
   if (hop == NextHops::kNone) return false;
-  // No packet has such a status: nobody follows it.
-  connection->shortcut[static_cast<size_t>(direction)] = {ShortcutKey(epoch_, 0, packet.in_port, 0),
-                                                          rules::kNoPath, hop};
+  connection->shortcut[static_cast<size_t>(direction)] = WayAlone(packet.in_port, hop);
   return true;
 }
 
@@ -97,10 +80,7 @@ Pipeline::Impl::Progress Pipeline::Impl::Advance(Lane* lane, const Frame& frame,
     return Progress::kNone;
   }
   net::Packet packet;
-  packet.data = frame.data;
-  packet.length = frame.length;
-  packet.in_port = lane->in_port;
-  if (!net::ReadPlainHeaders<kFamily>(&packet)) return Progress::kNone;
+  if (!ReadPacket<kFamily>(*lane, frame, &packet)) return Progress::kNone;
   const net::ParsedPacket& ip = packet.ip;
   if ((ip.protocol == net::kProtoTcp && !IsOrdinary(ip.tcp_flags)) ||
       !ChecksumOk<kFamily>(*lane, frame, ip.protocol, packet.L4(), ip.L4Length())) {

@@ -142,31 +142,43 @@ void Pipeline::Impl::LookUp() {
   constexpr size_t kChunk = 32;
   size_t unknown = 0;
   std::array<net::Ipv4Key, kMaxBurst> strangers;
+  std::array<uint8_t, kMaxBurst> places;
+  std::array<uint32_t, kMaxBurst> hashes;
   for (size_t first = 0; first < burst.ipv4_count; first += kChunk) {
     const size_t count = std::min(kChunk, burst.ipv4_count - first);
     const std::span<const net::Ipv4Key> keys(&burst.ipv4[first], count);
-    table.LookupBurst(keys, {values.data(), count});
+    table.LookupBurst(keys, hashes, {values.data(), count});
     for (size_t i = 0; i < count; ++i) {
-      burst.value[burst.ipv4_place[first + i]] = values[i];
-      if (values[i].empty()) strangers[unknown++] = keys[i];
+      const uint8_t place = burst.ipv4_place[first + i];
+      burst.value[place] = values[i];
+      if (!values[i].empty()) continue;
+      burst.hashes[place].original = hashes[i];
+      places[unknown] = place;
+      strangers[unknown++] = keys[i];
     }
   }
   // Most of the others will become connections.
   if (unknown != 0) {
     context_.pool->PrefetchNext(static_cast<unsigned>(unknown));
-    PrefetchAnswers({strangers.data(), unknown});
+    PrefetchAnswers({strangers.data(), unknown}, {places.data(), unknown});
   }
   if (burst.ipv6_count == 0) return;
-  std::array<uint32_t, kMaxBurst> hashes;
   const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);
   table.HashBurst(tuples, {hashes.data(), tuples.size()});
   table.LookupBurst(tuples, {hashes.data(), tuples.size()}, {values.data(), tuples.size()});
-  for (size_t i = 0; i < tuples.size(); ++i) burst.value[burst.ipv6_place[i]] = values[i];
+  for (size_t i = 0; i < tuples.size(); ++i) {
+    const uint8_t place = burst.ipv6_place[i];
+    burst.value[place] = values[i];
+    if (!values[i].empty()) continue;
+    burst.hashes[place] = {hashes[i], table.Hash(net::MirrorEnds(tuples[i]))};
+  }
 }
 
 // These packets are likely to begin connections: the places of their answers' tuples, untranslated
 // and with the source that was last given to somebody, and what is known of their own sources.
-void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys) {
+void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys,
+                                     std::span<const uint8_t> places) {
+  std::array<uint32_t, kMaxBurst> hashes;
   const ctrack::ConnectionTable& table = tracker_.table();
   const bool nat = HasTable(Family::kIpv4, net::Table::kNat);
   for (net::Ipv4Key& key : keys) {
@@ -174,10 +186,11 @@ void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys) {
     std::swap(key.source, key.destination);
     std::swap(key.source_key, key.destination_key);
   }
-  table.Prefetch(keys);
+  table.Prefetch(keys, hashes);
+  for (size_t i = 0; i < keys.size(); ++i) burst_.hashes[places[i]].reply = hashes[i];
   if (!nat) return;
   for (net::Ipv4Key& key : keys) key.destination = last_source_;
-  table.Prefetch(keys);
+  table.Prefetch(keys, hashes);
 }
 
 // Conntrack needn't prove it again.
@@ -188,6 +201,17 @@ void Pipeline::Impl::ProveChecksum(const Lane& lane, const Frame& frame, net::Pa
       ip.family == Family::kIpv4
           ? ChecksumOk<Family::kIpv4>(lane, frame, ip.protocol, packet->L4(), ip.L4Length())
           : ChecksumOk<Family::kIpv6>(lane, frame, ip.protocol, packet->L4(), ip.L4Length());
+}
+
+// The way of a plain packet past the hooks, if there is one.
+template <Family kFamily>
+inline Pipeline::Impl::Progress Pipeline::Impl::TakeShort(Lane* lane, const Frame& frame,
+                                                          size_t place,
+                                                          ctrack::TrackResult* tracked) {
+  const ctrack::TableValue value = burst_.value[place];
+  if (value.empty()) return Open<kFamily>(lane, frame, place, tracked);
+  if (Follow<kFamily>(lane, frame, value)) return Progress::kSent;
+  return Advance<kFamily>(lane, frame, value, tracked);
 }
 
 // `whole(i)` makes the Packet of frame i; null: it is gone.
@@ -207,18 +231,15 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
             now + settings.udp_timeout_stream * net::kSecond};
   lane.key = ShortcutKey(epoch_, 0, in_port, 0);
   lane.neighbors = neighbors_.generation();
-  const uint64_t changes = table_changes_;
+  lane.table_changes = table_changes_;
   for (size_t i = 0; i < frames.size(); ++i) {
     const Family family = burst_.family[i];
-    const ctrack::TableValue value = burst_.value[i];
     Progress progress = Progress::kNone;
     ctrack::TrackResult tracked;
     if (family == Family::kIpv4) {
-      if (Follow<Family::kIpv4>(&lane, frames[i], value)) continue;
-      progress = Advance<Family::kIpv4>(&lane, frames[i], value, &tracked);
+      progress = TakeShort<Family::kIpv4>(&lane, frames[i], i, &tracked);
     } else if (family == Family::kIpv6) {
-      if (Follow<Family::kIpv6>(&lane, frames[i], value)) continue;
-      progress = Advance<Family::kIpv6>(&lane, frames[i], value, &tracked);
+      progress = TakeShort<Family::kIpv6>(&lane, frames[i], i, &tracked);
     }
     if (progress == Progress::kSent) continue;
     Flush(&lane);
@@ -232,8 +253,8 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
     }
     Known known;
     known.looked_up = family != kNotPlain;
-    known.value = value;
-    known.table_changes = changes;
+    known.value = burst_.value[i];
+    known.table_changes = lane.table_changes;
     if (progress == Progress::kTracked) known.tracked = &tracked;
     Ingress(packet, known, now);
     lane.neighbors = neighbors_.generation();

@@ -31,7 +31,11 @@ struct Flight {
   bool unconfirmed = false;       // ct.connection was made for this packet
   bool confirmed_before = false;  // ct.connection was in the table when the packet came
   bool nat_exhausted = false;
-  bool nat_walked = false;          // a nat chain was walked: not a path to remember
+  bool nat_walked = false;  // a nat chain was walked: not a path to remember
+  // What the nat table has said to a first packet.
+  bool destination_answered = false;            // a rule for the destination
+  bool masquerade = false;                      // of source_range: the address is the port's
+  const net::NatRange* source_range = nullptr;  // a rule for the source; the rule set's
   bool attached = false;            // it has something of what it is about (nf_ct_attach)
   net::PortId in = net::kNoPort;    // input interface as the rules see it
   net::PortId out = net::kNoPort;   // output interface as the rules see it

@@ -195,6 +195,7 @@ void Pipeline::Impl::LeaveForwarded(Flight& f) {
   const route::RouteResult route = f.route;
   Finish(f, Verdict::kAccept, DropReason::kNone);
   LearnShortcut(f);
+  LearnOpening(f);
   SendOut(packet, route, f.now);
 }
 

@@ -19,6 +19,7 @@ struct Pipeline::Impl::Lane {
   const net::Time stream_until;  // when one ends that is
   uint64_t key = 0;              // ShortcutKey without status and flags
   uint32_t neighbors = 0;        // their generation
+  uint64_t table_changes = 0;    // when the burst was looked up
 
   // A run of packets of one path.
   rules::PathId path = rules::kNoPath;
@@ -35,6 +36,16 @@ inline void WriteEthernet(uint8_t* frame, const NextHop& hop) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(&hop.ethernet);
   std::memcpy(frame, bytes, 8);
   std::memcpy(frame + 6, bytes + 6, 8);
+}
+
+// A plain frame as a packet. False: its transport header makes no sense.
+template <net::Family kFamily>
+inline bool Pipeline::Impl::ReadPacket(const Lane& lane, const Frame& frame, net::Packet* packet) {
+  packet->data = frame.data;
+  packet->in_port = lane.in_port;
+  if (!net::ReadPlainHeaders<kFamily>(packet)) return false;
+  packet->length = net::kPlainL3 + packet->ip.l3_length;  // without Ethernet's padding
+  return true;
 }
 
 // The next hop may be used for a packet of `l3_length` bytes.

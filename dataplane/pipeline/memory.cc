@@ -50,16 +50,15 @@ bool IsStrangeGre(const net::ParsedPacket& ip, const net::Packet& packet) {
   return ip.protocol == net::kProtoGre && (ip.L4Length() < 8 || (packet.L4()[1] & 0x07) > 1);
 }
 
-// Such a packet might leave its way before its last hook.
-bool MightBeRefused(const Flight& f) {
+}  // namespace
+
+bool Pipeline::Impl::MightBeRefused(const Flight& f) {
   const net::Packet& packet = *f.packet;
   const auto* ethernet = packet.At<net::EthernetHeader>(0);
   return packet.ip.ttl <= 1 || packet.largest_fragment != 0 || packet.ip.has_options ||
          ethernet == nullptr || ethernet->destination.IsMulticast() ||
          IsStrangeGre(packet.ip, packet);
 }
-
-}  // namespace
 
 // Before raw: the parts of the key that are known without conntrack. The raw table can't see more.
 void Pipeline::Impl::TryRemembered(Flight& f, const Known& known) {

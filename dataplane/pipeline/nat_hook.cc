@@ -101,6 +101,12 @@ bool Pipeline::Impl::NatChain(Flight& f, Hook hook) {
     Refused(f, hook, result);
     return false;
   }
+  if (manip == Manip::kSource) {
+    f.source_range = result.nat;
+    f.masquerade = result.masquerade;
+  } else {
+    f.destination_answered = f.destination_answered || result.nat != nullptr;
+  }
   if (result.nat == nullptr && LeaveAsItIs(f.ct.connection, manip)) return true;
   net::NatRange range;
   if (result.nat != nullptr) {
@@ -113,9 +119,7 @@ bool Pipeline::Impl::NatChain(Flight& f, Hook hook) {
   }
   // nf_nat_alloc_null_binding: the same address, so that only a clash moves the port.
   const net::Tuple& reply = f.ct.connection->reply();
-  range.has_address = true;
-  range.first_address = manip == Manip::kSource ? reply.destination : reply.source;
-  range.last_address = range.first_address;
+  range.SetAddress(manip == Manip::kSource ? reply.destination : reply.source);
   return SetupNat(f, hook, range);
 }
 
@@ -129,6 +133,15 @@ bool Pipeline::Impl::LeaveAsItIs(ctrack::Connection* connection, Manip manip) {
   return true;
 }
 
+// MASQUERADE's address for what leaves by `out`.
+std::optional<net::IpAddress> Pipeline::Impl::SourceOut(net::PortId out,
+                                                        const route::RouteResult& route,
+                                                        net::Family family,
+                                                        const net::IpAddress& destination) const {
+  const bool v4 = family == net::Family::kIpv4;
+  return routes().SourceFor(out, family, v4 ? route.next_hop : destination);
+}
+
 // MASQUERADE and REDIRECT take their address from the port.
 bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range) {
   if (!result.masquerade && !result.redirect) return true;
@@ -138,8 +151,7 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
   if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
     address = destination;  // RFC 6724 rule 1: the destination is an own address
   } else if (result.masquerade) {
-    const bool v4 = family == net::Family::kIpv4;
-    address = routes().SourceFor(f.out, family, v4 ? f.route.next_hop : destination);
+    address = SourceOut(f.out, f.route, family, destination);
   } else if (f.in != net::kNoPort) {
     address = routes().RedirectTo(f.in, family, destination);
   } else {
@@ -151,9 +163,7 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
     FinishDrop(f, net::DropReason::kNatFailed);
     return false;
   }
-  range->has_address = true;
-  range->first_address = *address;
-  range->last_address = *address;
+  range->SetAddress(*address);
   return true;
 }
 

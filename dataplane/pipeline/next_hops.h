@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "dataplane/net/packet.h"
@@ -38,20 +37,16 @@ class NextHops {
   }
   // The place of this next hop, which is from now on as `hop` says; kNone where there is no room.
   uint16_t Intern(const NextHop& hop) {
-    uint32_t bucket = HashOf(hop) % kBuckets;
-    while (buckets_[bucket] != kNone) {
-      NextHop& other = hops_[buckets_[bucket]];
-      if (other.address == hop.address && other.family == hop.family &&
-          other.out_port == hop.out_port) {
-        other = hop;
-        return buckets_[bucket];
-      }
-      bucket = (bucket + 1) % kBuckets;
-    }
-    if (size_ == kRoom) return kNone;
-    hops_[size_] = hop;
-    buckets_[bucket] = size_;
-    return size_++;
+    const uint32_t bucket = BucketOf(hop.out_port, hop.family, hop.address);
+    const uint16_t known = buckets_[bucket];
+    if (known == kNone && size_ == kRoom) return kNone;
+    if (known == kNone) buckets_[bucket] = size_++;
+    hops_[buckets_[bucket]] = hop;
+    return buckets_[bucket];
+  }
+  // kNone: nobody has interned it.
+  uint16_t Find(net::PortId out_port, net::Family family, const net::IpAddress& address) const {
+    return buckets_[BucketOf(out_port, family, address)];
   }
   NextHop& At(uint16_t place) { return hops_[place]; }
 
@@ -59,11 +54,22 @@ class NextHops {
   static constexpr uint16_t kRoom = 4096;
   static constexpr uint32_t kBuckets = 2 * kRoom;
 
-  static uint32_t HashOf(const NextHop& hop) {
-    uint64_t words[2];
-    std::memcpy(words, hop.address.bytes.data(), sizeof(words));
-    words[1] ^= uint64_t{hop.out_port} << 48 ^ static_cast<uint64_t>(hop.family) << 32;
+  static uint32_t HashOf(net::PortId out_port, net::Family family, const net::IpAddress& address) {
+    std::array<uint64_t, 2> words = address.Words();
+    words[1] ^= uint64_t{out_port} << 48 ^ static_cast<uint64_t>(family) << 32;
     return static_cast<uint32_t>((words[0] * 31 + words[1]) * 0x9e3779b97f4a7c15U >> 40);
+  }
+  // The bucket that has this next hop, or the free one that would have it.
+  uint32_t BucketOf(net::PortId out_port, net::Family family, const net::IpAddress& address) const {
+    uint32_t bucket = HashOf(out_port, family, address) % kBuckets;
+    for (; buckets_[bucket] != kNone; bucket = (bucket + 1) % kBuckets) {
+      const NextHop& other = hops_[buckets_[bucket]];
+      if (other.address.Words() == address.Words() && other.family == family &&
+          other.out_port == out_port) {
+        break;
+      }
+    }
+    return bucket;
   }
 
   std::vector<NextHop> hops_;

@@ -126,14 +126,34 @@ unsigned OfflineEngine::ArrivalWorker(const net::Packet& packet) {
   return tuple ? owners_.OwnerOf(*tuple) : 0;
 }
 
+bool OfflineEngine::MakeReceived(net::PortId port, std::span<const uint8_t> frame,
+                                 net::Packet* packet) {
+  if (!MakePacket(frame, packet)) return false;
+  packet->in_port = port;
+  ++ports_[port].rx_packets;
+  ports_[port].rx_bytes += frame.size();
+  return true;
+}
+
 void OfflineEngine::Inject(net::PortId port, std::span<const uint8_t> frame, net::Time now) {
   AdvanceTo(now);
   net::Packet packet;
-  if (!MakePacket(frame, &packet)) return;
-  packet.in_port = port;
-  ++ports_[port].rx_packets;
-  ports_[port].rx_bytes += frame.size();
+  if (!MakeReceived(port, frame, &packet)) return;
   workers_[ArrivalWorker(packet)]->pipeline.Receive({&packet, 1}, now);
+  DrainHandovers();
+}
+
+void OfflineEngine::InjectBurst(net::PortId port, std::span<const std::vector<uint8_t>> frames,
+                                net::Time now) {
+  AdvanceTo(now);
+  std::vector<std::vector<net::Packet>> bursts(workers_.size());
+  for (const std::vector<uint8_t>& frame : frames) {
+    net::Packet packet;
+    if (MakeReceived(port, frame, &packet)) bursts[ArrivalWorker(packet)].push_back(packet);
+  }
+  for (size_t worker = 0; worker < bursts.size(); ++worker) {
+    if (!bursts[worker].empty()) workers_[worker]->pipeline.Receive(bursts[worker], now);
+  }
   DrainHandovers();
 }
 

@@ -49,6 +49,8 @@ class OfflineEngine final : public Dataplane {
   // A frame from a port, or from the host's kernel on the twin of `port`. A snapshot must be in
   // force.
   void Inject(net::PortId port, std::span<const uint8_t> frame, net::Time now);
+  // At most kMaxBurst frames that a port has for its workers at once.
+  void InjectBurst(net::PortId port, std::span<const std::vector<uint8_t>> frames, net::Time now);
   void InjectHost(net::PortId port, std::span<const uint8_t> frame, net::Time now);
   // Lets time pass: expiry, neighbours, fragments.
   void AdvanceTo(net::Time now);
@@ -82,6 +84,7 @@ class OfflineEngine final : public Dataplane {
   };
 
   bool MakePacket(std::span<const uint8_t> frame, net::Packet* packet);
+  bool MakeReceived(net::PortId port, std::span<const uint8_t> frame, net::Packet* packet);
   unsigned ArrivalWorker(const net::Packet& packet);
   void DrainHandovers();
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "dataplane/pipeline/pipeline_impl.h"
+#include "dataplane/rules/classify/tuple_classes.h"
 
 namespace postern::pipeline {
 namespace {
@@ -72,6 +73,7 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   tracker_.SetSettings(&snapshot->conntrack);
   reassembler_.Configure(ReassemblyFor(snapshot->conntrack));
   classes_.Clear();
+  openings_.Clear();
   for (const net::Family family : {net::Family::kIpv4, net::Family::kIpv6}) {
     uint8_t* tables = &tables_[IndexOf(family)];
     *tables = 0;
@@ -79,6 +81,8 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
       if (rules().HasTable(family, static_cast<net::Table>(t))) *tables |= uint8_t{1} << t;
     }
     may_advance_[IndexOf(family)] = snapshot->fast_path && RawPassesAll(family);
+    may_open_[IndexOf(family)] =
+        may_advance_[IndexOf(family)] && rules().tuple_classes(family).complete();
   }
   if (++epoch_ == 0) ++epoch_;
   if (renewable) return;

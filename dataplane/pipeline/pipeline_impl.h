@@ -10,6 +10,7 @@
 //   renewal.cc    shortcuts after a change of rules or neighbours
 //   established.cc  the established path: bursts, and packets that follow a shortcut
 //   advance.cc    packets of known connections that have none, or that change their state
+//   opening.cc    first packets whose like have walked
 //   egress.cc     fragmentation, neighbours, ports and twins
 //   self.cc       what Postern itself sends: ICMP errors, resets
 //   host_side.cc  what the host's kernel sends through its twin interfaces
@@ -26,8 +27,10 @@
 #include <span>
 
 #include "dataplane/pipeline/claim_room.h"
+#include "dataplane/pipeline/established.h"
 #include "dataplane/pipeline/flight.h"
 #include "dataplane/pipeline/next_hops.h"
+#include "dataplane/pipeline/openings.h"
 #include "dataplane/pipeline/path_classes.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/route/fragment.h"
@@ -123,9 +126,11 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void ReceiveBurst(std::span<const Frame> frames, net::PortId in_port, net::Time now, Whole whole);
   void Recognise(std::span<const Frame> frames, net::PortId in_port);
   void LookUp();
-  void PrefetchAnswers(std::span<net::Ipv4Key> keys);
+  void PrefetchAnswers(std::span<net::Ipv4Key> keys, std::span<const uint8_t> places);
   template <net::Family kFamily>
   bool Follow(Lane* lane, const Frame& frame, ctrack::TableValue value);
+  template <net::Family kFamily>
+  static bool ReadPacket(const Lane& lane, const Frame& frame, net::Packet* packet);
   bool HopOk(Lane* lane, NextHop* hop, uint32_t l3_length);
   template <net::Family kFamily>
   static bool ChecksumOk(const Lane& lane, const Frame& frame, uint8_t protocol, const uint8_t* l4,
@@ -136,25 +141,49 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
             net::Direction direction, const NextHop& hop, rules::PathId path, uint32_t l3_length);
   void Observe(const Lane& lane, ctrack::CtRef ct, rules::PathId path);
   void Flush(Lane* lane);
-  // ---- advance.cc ----
   enum class Progress : uint8_t {
     kNone,     // nothing has been done
     kTracked,  // conntrack has seen the packet, nothing else has been done
     kSent,
   };
   template <net::Family kFamily>
+  Progress TakeShort(Lane* lane, const Frame& frame, size_t place, ctrack::TrackResult* tracked);
+  // ---- advance.cc ----
+  template <net::Family kFamily>
   Progress Advance(Lane* lane, const Frame& frame, ctrack::TableValue value,
                    ctrack::TrackResult* tracked);
+  // The next hop of `connection`'s packets of this direction alone: no packet has such a status, so
+  // nobody follows it.
+  ctrack::Shortcut WayAlone(net::PortId in_port, uint16_t next_hop) const {
+    return {ShortcutKey(epoch_, 0, in_port, 0), rules::kNoPath, next_hop};
+  }
   // The raw table lets every received packet pass to conntrack, and changes nothing about it.
   bool RawPassesAll(net::Family family) const;
   bool KnowsWay(const ctrack::Shortcut& shortcut, net::PortId in_port) const;
   bool FindWay(const net::Packet& packet, net::Direction direction, net::Time now,
                ctrack::Connection* connection);
+  // ---- opening.cc ----
+  // `place`: of the frame in its burst.
+  template <net::Family kFamily>
+  Progress Open(Lane* lane, const Frame& frame, size_t place, ctrack::TrackResult* tracked);
+  std::optional<route::RouteResult> PlainWay(const net::Packet& packet) const;
+  bool Bind(const Openings::Answer& answer, const route::RouteResult& route, uint32_t reply_hash,
+            ctrack::Connection* connection);
+  void LearnOpening(const Flight& f);
+  Openings::Key OpeningOf(net::PortId in_port, net::PortId out_port, const net::ParsedPacket& ip,
+                          const net::Tuple& tuple) const;
   // ---- memory.cc ----
+  // Such a packet might leave its way before its last hook.
+  static bool MightBeRefused(const Flight& f);
   // The connection's next packet may follow a shortcut (established.cc knows its protocol).
   static bool MayShorten(const ctrack::Connection& connection, net::Time now);
   // The place of a route's next hop; kNone: its neighbour isn't known, or there is no room.
   uint16_t InternHop(const route::RouteResult& route, net::Family family, net::Time now);
+  // The same, but what is known of the neighbour may be old: for who asks HopOk().
+  uint16_t HopTowards(const route::RouteResult& route, net::Family family, net::Time now) {
+    const uint16_t known = next_hops_.Find(route.port, family, route.next_hop);
+    return known != NextHops::kNone ? known : InternHop(route, family, now);
+  }
   // After the slow path has sent a packet by `route`: the next one of its kind may take the
   // shortcut.
   void LearnShortcut(const Flight& f);
@@ -226,6 +255,9 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void TakeReply(ctrack::Connection* connection, net::Manip manip, const net::Tuple& translated,
                  const net::Tuple& reply);
   bool BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range);
+  std::optional<net::IpAddress> SourceOut(net::PortId out, const route::RouteResult& route,
+                                          net::Family family,
+                                          const net::IpAddress& destination) const;
   bool TranslatePacket(Flight& f, net::Hook hook);
   bool TranslateIcmpError(Flight& f, net::Hook hook);
 
@@ -310,6 +342,8 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
     size_t ipv6_count = 0;
     std::array<net::Family, kMaxBurst> family;  // by frame; kNotPlain: nothing is known
     std::array<ctrack::TableValue, kMaxBurst> value;
+    // Of those that have no value: of their tuple and its mirror.
+    std::array<ctrack::TupleHashes, kMaxBurst> hashes;
   };
   static constexpr auto kNotPlain = static_cast<net::Family>(0);
   Burst burst_;
@@ -319,8 +353,10 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   uint32_t epoch_ = 0;
   uint32_t renewable_from_ = 0;  // those since this epoch are wrong in their paths at most
   PathClasses classes_;
+  Openings openings_;
   std::array<uint8_t, 2> tables_{};    // by family: the rule set's tables, by bit
   std::array<bool, 2> may_advance_{};  // by family: Advance() has its chance
+  std::array<bool, 2> may_open_{};     // by family: Open() has its chance
 
   const Context context_;
   const Snapshot* snapshot_ = nullptr;

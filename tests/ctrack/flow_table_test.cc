@@ -229,9 +229,12 @@ TEST_F(FlowTableTest, BurstsOfShortKeysAgreeWithSingleLookups) {
     std::vector<net::Ipv4Key> keys(size);
     for (net::Ipv4Key& key : keys) key = net::Ipv4Key(Ipv4Tuple(random.Below(600), 9));
     std::vector<TableValue> values(size, TableValue::Remote(9999));
-    table->LookupBurst(keys, values);
+    std::vector<uint32_t> hashes(size);
+    table->LookupBurst(keys, hashes, values);
     for (size_t i = 0; i < size; ++i) {
       EXPECT_EQ(values[i].word(), table->Lookup(keys[i].ToTuple()).word()) << i;
+      EXPECT_EQ(hashes[i], table->Hash(keys[i].ToTuple())) << i;
+      EXPECT_TRUE(values[i].empty() || table->MayHold(hashes[i])) << i;
     }
   }
 }

@@ -1,8 +1,10 @@
 // The same traffic through different machines must give the same answers:
 //   remembered paths on and off (DESIGN.md section 4),
+//   frames one by one and in bursts,
 //   one worker and several, frames arriving where RSS sends them or anywhere (section 3).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 
@@ -24,7 +26,9 @@ struct Frame {
 // no particular order, UDP, pings, fragments, errors and noise.
 class Traffic {
  public:
-  explicit Traffic(uint64_t seed) : rng_(seed) {}
+  // Of each client, so many ports talk.
+  explicit Traffic(uint64_t seed, uint32_t client_ports = 6)
+      : rng_(seed), client_ports_(client_ports) {}
 
   std::vector<Frame> Make(size_t count) {
     std::vector<Frame> frames;
@@ -33,6 +37,20 @@ class Traffic {
       at += rng_.Below(20) * net::kMillisecond;
       const net::PortId port = rng_.Below(2) == 0 ? kWan : kLan;
       frames.push_back({port, Next(port), at});
+    }
+    return frames;
+  }
+  // The same in bursts of up to 32 of one port, now and then with a frame twice.
+  std::vector<Frame> MakeBursts(size_t count) {
+    std::vector<Frame> frames;
+    net::Time at = kStart;
+    while (frames.size() < count) {
+      at += rng_.Below(200) * net::kMillisecond;
+      const net::PortId port = rng_.Below(3) == 0 ? kWan : kLan;
+      for (uint32_t i = rng_.Below(32) + 1; i > 0; --i) {
+        frames.push_back({port, Next(port), at});
+        if (rng_.Below(8) == 0) frames.push_back(frames.back());
+      }
     }
     return frames;
   }
@@ -46,7 +64,7 @@ class Traffic {
     const std::string source = out ? Client() : Server();
     const std::string destination =
         out ? Server() : (rng_.Below(3) == 0 ? std::string("203.0.113.2") : Client());
-    const auto client_port = static_cast<uint16_t>(5000 + rng_.Below(6));
+    const auto client_port = static_cast<uint16_t>(5000 + rng_.Below(client_ports_));
     const uint16_t server_port = rng_.Below(2) == 0 ? 80 : 53;
     const uint16_t from = out ? client_port : server_port;
     const uint16_t to = out ? server_port : client_port;
@@ -84,6 +102,7 @@ class Traffic {
   }
 
   net::Rng rng_;
+  const uint32_t client_ports_;
 };
 
 // Rules that read everything that a path may depend on. No port is chosen freely: with several
@@ -125,6 +144,60 @@ void LoadRules(World* world) {
   world->Publish();
 }
 
+// Rules that tell first packets by their tuples, flags and ports, and translate them. Nothing that
+// must be walked stands before conntrack.
+void LoadOpeningRules(World* world) {
+  const auto prefix = [](const char* text) {
+    const net::Prefix parsed = *net::ParsePrefix(text);
+    return rules::AddressMatch{parsed.address, net::PrefixMask(parsed.family, parsed.length),
+                               false};
+  };
+  world->model.ipv4.present[static_cast<size_t>(Table::kRaw)] = false;
+
+  // To where the others go by the same port.
+  rules::Rule dnat = Proto(net::kProtoUdp, MakeRule(rules::DnatTarget{RangeTo("198.51.100.77")}));
+  dnat.ip.destination = prefix("198.51.100.3/32");
+  world->Chain(Table::kNat, "PREROUTING").rules = {dnat};
+  // A client an address, so that no port clashes.
+  rules::Rule masquerade = To("wan0", MakeRule(rules::MasqueradeTarget{}));
+  masquerade.ip.source = prefix("192.168.1.12/32");
+  rules::Rule snat =
+      To("wan0", Proto(net::kProtoUdp, MakeRule(rules::SnatTarget{RangeTo("203.0.113.9")})));
+  snat.ip.source = prefix("192.168.1.11/32");
+  world->Chain(Table::kNat, "POSTROUTING").rules = {masquerade, snat};
+
+  rules::TcpMatch syn;
+  syn.flag_mask = net::kTcpSyn | net::kTcpAck;
+  syn.flag_compare = net::kTcpSyn;
+  rules::MultiportMatch some;
+  some.which = rules::MultiportMatch::Which::kEither;
+  some.ports = {{5003, 5004}, {80, 80}};
+  some.is_range = {true, false};
+  rules::ConntrackMatch original;
+  original.fields = rules::ConntrackMatch::kOrigDst;
+  original.orig_dst = prefix("198.51.100.2/32");
+  rules::LimitMatch limit;
+  limit.average = 10000;  // one a second
+  auto& forward = world->Chain(Table::kFilter, "FORWARD");
+  rules::Rule refused =
+      Proto(net::kProtoTcp, MakeRule(rules::DropTarget{}, {DestinationPort(net::kProtoTcp, 5002)}));
+  refused.ip.source = prefix("198.51.100.0/30");
+  forward.rules = {
+      MakeRule(rules::AcceptTarget{}, {State(rules::kCtStateEstablished)}),
+      MakeRule(rules::DropTarget{}, {State(rules::kCtStateInvalid)}),
+      refused,
+      Proto(net::kProtoTcp, MakeRule(rules::NoTarget{}, {syn})),
+      Proto(net::kProtoUdp, MakeRule(rules::NoTarget{}, {some})),
+      MakeRule(rules::NoTarget{}, {original}),
+      From("lan0", MakeRule(rules::AcceptTarget{})),
+      Proto(net::kProtoUdp, MakeRule(rules::AcceptTarget{}, {some, limit})),
+      Proto(net::kProtoTcp,
+            MakeRule(rules::AcceptTarget{}, {DestinationPort(net::kProtoTcp, 5001)})),
+  };
+  forward.policy = net::Verdict::kDrop;
+  world->Publish();
+}
+
 struct Answers {
   std::vector<std::vector<Sent>> sent;
   std::vector<rules::Counters> totals;
@@ -147,12 +220,29 @@ void ForgetOwnIds(std::vector<Sent>* sent) {
   }
 }
 
-Answers RunWith(const World::Options& options, const std::vector<Frame>& frames) {
+// How frames come that have come at once.
+enum class Coming { kOneByOne, kInBursts };
+
+Answers RunWith(const World::Options& options, const std::vector<Frame>& frames,
+                void (*load)(World*) = LoadRules, Coming coming = Coming::kOneByOne) {
   World world(options);
-  LoadRules(&world);
+  load(&world);
   Answers answers;
-  for (const Frame& frame : frames) {
-    auto sent = world.SendRaw(frame.port, frame.bytes, frame.at);
+  for (size_t i = 0; i < frames.size();) {
+    const size_t first = i;
+    std::vector<Sent> sent;
+    std::vector<Bytes> burst;
+    for (; i < frames.size() && frames[i].at == frames[first].at && burst.size() < 32; ++i) {
+      burst.push_back(frames[i].bytes);
+    }
+    if (coming == Coming::kInBursts) {
+      sent = world.SendBurst(frames[first].port, burst, frames[first].at);
+    } else {
+      for (const Bytes& frame : burst) {
+        const auto some = world.SendRaw(frames[first].port, frame, frames[first].at);
+        sent.insert(sent.end(), some.begin(), some.end());
+      }
+    }
     ForgetOwnIds(&sent);
     answers.sent.push_back(std::move(sent));
   }
@@ -185,6 +275,14 @@ void ExpectSame(const Answers& expected, const Answers& got) {
   EXPECT_EQ(expected.connections, got.connections);
 }
 
+// Those of a burst may leave in another order: by the port and path that they share.
+std::vector<std::string> Sorted(const std::vector<Sent>& sent) {
+  std::vector<std::string> texts;
+  for (const Sent& one : sent) texts.push_back(InHex({one}));
+  std::sort(texts.begin(), texts.end());
+  return texts;
+}
+
 class Equivalence : public testing::TestWithParam<uint64_t> {};
 
 TEST_P(Equivalence, RememberedPathsGiveTheAnswersOfTheWalk) {
@@ -196,6 +294,24 @@ TEST_P(Equivalence, RememberedPathsGiveTheAnswersOfTheWalk) {
   EXPECT_EQ(walked.remembered, 0U);
   EXPECT_GT(remembered.remembered, 100U);
   ExpectSame(walked, remembered);
+}
+
+TEST_P(Equivalence, FirstPacketsOfKnownOpeningsGiveTheAnswersOfTheWalk) {
+  const auto frames = Traffic(GetParam(), 400).MakeBursts(4000);
+  World::Options slow;
+  slow.fast_path = false;
+  const Answers walked = RunWith(slow, frames, LoadOpeningRules);
+  const Answers alone = RunWith({}, frames, LoadOpeningRules);
+  EXPECT_GT(alone.remembered, 600U);
+  ExpectSame(walked, alone);
+  const Answers together = RunWith({}, frames, LoadOpeningRules, Coming::kInBursts);
+  EXPECT_GT(together.remembered, 600U);
+  ASSERT_EQ(walked.sent.size(), together.sent.size());
+  for (size_t i = 0; i < walked.sent.size(); ++i) {
+    ASSERT_EQ(Sorted(walked.sent[i]), Sorted(together.sent[i])) << "burst " << i + 1;
+  }
+  EXPECT_EQ(walked.totals, together.totals);
+  EXPECT_EQ(walked.connections, together.connections);
 }
 
 TEST_P(Equivalence, WorkersGiveTheAnswersOfOne) {

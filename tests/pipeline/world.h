@@ -180,6 +180,12 @@ class World {
     return output.sent;
   }
 
+  std::vector<Sent> SendBurst(net::PortId port, std::span<const Bytes> frames, net::Time at) {
+    output.sent.clear();
+    engine_->InjectBurst(port, frames, at);
+    return output.sent;
+  }
+
   // Totals of the snapshot in force, by rule id.
   std::vector<rules::Counters> Totals() {
     const pipeline::Snapshot& snapshot = *engine_->current();

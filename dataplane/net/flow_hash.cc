@@ -92,19 +92,24 @@ __attribute__((target("aes,sse4.1"))) inline uint32_t AesHash(__m128i key, const
   return AesHash(key, _mm_load_si128(reinterpret_cast<const __m128i*>(&ipv4)));
 }
 
-// An IPv4 tuple as its key, made in registers: a key in memory would be read whole before its parts
-// are written.
-__attribute__((target("aes,sse4.1"))) uint32_t AesHashIpv4(const uint8_t* key, const Tuple& tuple) {
-  uint32_t source;
-  uint32_t destination;
-  std::memcpy(&source, tuple.source.bytes.data(), sizeof(source));
-  std::memcpy(&destination, tuple.destination.bytes.data(), sizeof(destination));
-  const uint64_t low = uint64_t{destination} << 32 | source;
-  const uint64_t high = uint64_t{ByteSwap(tuple.source_key)} |
-                        uint64_t{ByteSwap(tuple.destination_key)} << 16 |
-                        uint64_t{tuple.zone} << 32 | uint64_t{tuple.protocol} << 48;
+// A key that was just made, put together in registers: read whole it would have to wait until its
+// parts are written.
+__attribute__((target("aes,sse4.1"))) inline uint32_t AesHashParts(const uint8_t* key,
+                                                                   const Ipv4Key& ipv4) {
+  const uint64_t low = uint64_t{ipv4.destination} << 32 | ipv4.source;
+  const uint64_t high = uint64_t{ipv4.source_key} | uint64_t{ipv4.destination_key} << 16 |
+                        uint64_t{ipv4.zone} << 32 | uint64_t{ipv4.protocol} << 48;
   return AesHash(_mm_loadu_si128(reinterpret_cast<const __m128i*>(key)),
                  _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low)));
+}
+
+__attribute__((target("aes,sse4.1"))) uint32_t AesHashIpv4(const uint8_t* key, const Tuple& tuple) {
+  return AesHashParts(key, Ipv4Key(tuple));
+}
+
+__attribute__((target("aes,sse4.1"))) uint32_t AesHashIpv4(const uint8_t* key,
+                                                           const Ipv4Key& ipv4) {
+  return AesHashParts(key, ipv4);
 }
 
 template <typename T>
@@ -135,7 +140,7 @@ FlowHasher::FlowHasher(const std::array<uint8_t, 16>& key)
 FlowHasher::FlowHasher(const std::array<uint8_t, 16>& key, bool aes) : key_(key), aes_(aes) {}
 
 uint32_t FlowHasher::Hash(const Ipv4Key& key) const {
-  if (aes_) return AesHashOne(key_.data(), key);
+  if (aes_) return AesHashIpv4(key_.data(), key);
   return static_cast<uint32_t>(SipHash(key_).Hash(key));
 }
 

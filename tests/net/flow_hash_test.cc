@@ -206,6 +206,20 @@ TEST_P(FlowHasherTest, BurstEqualsSingle) {
   }
 }
 
+TEST_P(FlowHasherTest, AnIpv4TuplesHashIsThatOfItsKey) {
+  Rng rng(6);
+  const FlowHasher hasher({4, 5, 6}, GetParam());
+  for (int i = 0; i < 64; ++i) {
+    Tuple tuple = RandomTuple(rng, Family::kIpv4, kProtoUdp);
+    tuple.zone = static_cast<uint16_t>(rng.Next());
+    const std::array keys = {Ipv4Key(tuple)};
+    std::array<uint32_t, 1> hashes;
+    hasher.HashBurst(keys, hashes);
+    EXPECT_EQ(hasher.Hash(keys[0]), hasher.Hash(tuple));
+    EXPECT_EQ(hashes[0], hasher.Hash(tuple));
+  }
+}
+
 // Ports and addresses that count upwards are what a flood looks like.
 TEST_P(FlowHasherTest, CountingTuplesCollideNoMoreThanChance) {
   const FlowHasher hasher({9, 8, 7}, GetParam());

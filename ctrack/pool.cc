@@ -49,9 +49,8 @@ void ConnectionPool::PrefetchNext(unsigned count) const {
 }
 
 void ConnectionPool::Free(Connection* connection) {
-  const uint32_t slot = connection->pool_index;
+  const uint32_t slot = SlotOf(connection);
   assert(At(slot) == connection);
-  FreeExtension(connection);
   next_free_[slot] = free_head_;
   free_head_ = slot;
   --used_;

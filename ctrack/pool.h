@@ -31,13 +31,13 @@ class ConnectionPool {
 
   // A connection in its initial state with pool_index set, or null when full.
   Connection* Allocate();
-  // Frees the connection's Extension, too.
+  // Frees the connection's Extension, too. Doesn't touch the connection, which may be long out of
+  // the caches.
   void Free(Connection* connection);
 
   // The connection's Extension in its initial state; the one that it has if it has one. Never
   // null: there is one for every slot.
   Extension* AllocateExtension(Connection* connection);
-  void FreeExtension(Connection* connection) { connection->extension = nullptr; }
 
   uint32_t capacity() const { return capacity_; }
   uint32_t used() const { return used_; }
@@ -51,6 +51,10 @@ class ConnectionPool {
   void PrefetchNext(unsigned count) const;
   // Where slot 0 is.
   Connection* slots() const { return slots_; }
+  // The slot of one of the pool's connections, which isn't read.
+  uint32_t SlotOf(const Connection* connection) const {
+    return static_cast<uint32_t>(connection - slots_);
+  }
   // The connection in a slot, or null when the slot is free.
   Connection* At(uint32_t slot) {
     return slot < high_water_ && next_free_[slot] == kInUse ? slots_ + slot : nullptr;

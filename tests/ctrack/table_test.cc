@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <set>
 
 #include "ctrack/pool.h"
@@ -58,6 +59,24 @@ TEST(ConnectionPool, KeepsTheExtensionThatAConnectionHas) {
   EXPECT_EQ(pool.AllocateExtension(connection), extension);
   EXPECT_EQ(extension->start, 5U);
   EXPECT_NE(pool.AllocateExtension(pool.Allocate()), extension);
+}
+
+TEST(ConnectionPool, FreesConnectionsWithAndWithoutExtensions) {
+  ConnectionPool pool(3);
+  std::array<Connection*, 3> lent;
+  for (Connection*& connection : lent) connection = pool.Allocate();
+  pool.AllocateExtension(lent[1])->bytes[1] = 9;
+  for (Connection* connection : lent) {
+    EXPECT_EQ(pool.SlotOf(connection), connection->pool_index);
+    pool.Free(connection);
+  }
+  EXPECT_EQ(pool.used(), 0U);
+  for (int i = 0; i < 3; ++i) {
+    Connection* connection = pool.Allocate();
+    EXPECT_EQ(connection, lent[2 - i]) << "the last freed first";
+    EXPECT_EQ(connection->extension, nullptr);
+    EXPECT_EQ(pool.AllocateExtension(connection)->bytes[1], 0U);
+  }
 }
 
 TEST(ConnectionPool, WorksInGivenMemory) {

@@ -168,6 +168,15 @@ struct WireEnds {
 
   WireEnds() = default;
   explicit WireEnds(const net::Ipv4Key& key) { std::memcpy(this, &key, sizeof(*this)); }
+  net::Ipv4Key WithProtocol(uint16_t protocol) const {
+    net::Ipv4Key key;
+    key.source = source;
+    key.destination = destination;
+    key.source_key = source_port;
+    key.destination_key = destination_port;
+    key.protocol = protocol;
+    return key;
+  }
 };
 static_assert(sizeof(WireEnds) == 12);
 
@@ -214,6 +223,9 @@ struct alignas(64) Connection {
   const Tuple& tuple(Direction d) const { return tuples[static_cast<size_t>(d)]; }
   bool Has(Status bit) const { return (status & bit) != 0; }
   static constexpr uint16_t kByTuple = 0x100;
+  // Of a confirmed connection: Key() says what tuple() does, and reads the first line alone.
+  bool HasKeys() const { return (kind & kByTuple) == 0; }
+  net::Ipv4Key Key(Direction d) const { return ends[static_cast<size_t>(d)].WithProtocol(kind); }
   // The tuples are final: `ends` and `kind` follow.
   void KeepEnds() {
     const bool wire = original().family == net::Family::kIpv4 && original().zone == 0;

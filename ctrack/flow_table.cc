@@ -123,11 +123,6 @@ void FlowTable::LookupBurst(std::span<const Ipv4Key> keys, std::span<uint32_t> h
   FindBurst(keys, hashes, values);
 }
 
-void FlowTable::Prefetch(std::span<const Ipv4Key> keys, std::span<uint32_t> hashes) const {
-  hasher_.HashBurst(keys, hashes);
-  for (size_t i = 0; i < keys.size(); ++i) Prefetch(hashes[i]);
-}
-
 bool FlowTable::MayHold(uint32_t hash) const {
   const Bucket& home = buckets_[HomeOf(hash)];
   return home.passed != 0 || Matches(home, TagOf(hash)) != 0;

@@ -42,13 +42,18 @@ class FlowTable final : public ConnectionTable {
   void HashBurst(std::span<const Tuple> tuples, std::span<uint32_t> hashes) const override {
     hasher_.HashBurst(tuples, hashes);
   }
+  void HashBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes) const override {
+    hasher_.HashBurst(keys, hashes);
+  }
   using ConnectionTable::Lookup;
   TableValue Lookup(const Tuple& tuple, uint32_t hash) const override;
   void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                    std::span<TableValue> values) const override;
   void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes,
                    std::span<TableValue> values) const override;
-  void Prefetch(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes) const override;
+  void Prefetch(std::span<const uint32_t> hashes) const override {
+    for (const uint32_t hash : hashes) Prefetch(hash);
+  }
   bool MayHold(uint32_t hash) const override;
   bool Insert(const Tuple& tuple, uint32_t hash, TableValue value) override;
   bool Erase(const Tuple& tuple, uint32_t hash) override;

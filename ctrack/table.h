@@ -43,6 +43,8 @@ class ConnectionTable {
 
   virtual uint32_t Hash(const Tuple& tuple) const = 0;
   virtual void HashBurst(std::span<const Tuple> tuples, std::span<uint32_t> hashes) const = 0;
+  // An IPv4 tuple's hash is that of its key.
+  virtual void HashBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes) const = 0;
 
   virtual TableValue Lookup(const Tuple& tuple, uint32_t hash) const = 0;
   // At most 64 tuples at once; all spans have the same size.
@@ -51,9 +53,8 @@ class ConnectionTable {
   // The same for IPv4 tuples in their short form, whose hashes it tells.
   virtual void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes,
                            std::span<TableValue> values) const = 0;
-  // Asks for what look-ups or inserts of these tuples, at most 64, read first, and tells their
-  // hashes.
-  virtual void Prefetch(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes) const = 0;
+  // Asks for what look-ups, inserts or removals of tuples with these hashes read first.
+  virtual void Prefetch(std::span<const uint32_t> hashes) const = 0;
   // False: no tuple in the table has this hash. True: there may be one.
   virtual bool MayHold(uint32_t hash) const = 0;
   // A local value's connection has this tuple in its direction, and its `ends` are kept.

@@ -20,6 +20,7 @@
 // a burst: what died at an earlier `now` is held by nobody.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <climits>
 #include <cstdint>
@@ -202,10 +203,20 @@ class Tracker {
   void ReapBefore(Time now);
   bool EarlyDrop(Time now);
   bool UnderPressure() const;
-  // Connections whose ends are done side by side.
-  static constexpr size_t kTogether = 16;
+  // Connections whose ends are done side by side. Each asks for three lines or so at once: with
+  // more of them the memory has them wait, and what comes first is gone before its turn.
+  static constexpr size_t kTogether = 8;
+  struct Lot {
+    std::array<Connection*, kTogether> connections;
+    std::array<uint32_t, 2 * kTogether> hashes;  // of the original's and the reply's tuples
+    size_t count = 0;
+
+    std::span<Connection* const> all() const { return {connections.data(), count}; }
+  };
   bool MayEnd(const Connection* connection, Time now) const;
-  void EndTogether(std::span<Connection* const> connections, Time now);
+  void HashTuples(std::span<Connection* const> connections, std::span<uint32_t> hashes) const;
+  void PrepareEnds(Lot* lot);
+  void EndTogether(const Lot& lot, Time now);
 
   ConnectionTable* table_;
   ConnectionPool* pool_;

@@ -2,6 +2,7 @@
 // for a connection to end.
 #include <array>
 #include <cassert>
+#include <utility>
 
 #include "ctrack/sctp_tracking.h"
 #include "ctrack/tcp_tracking.h"
@@ -193,7 +194,9 @@ Connection* Tracker::Find(const Tuple& tuple, Direction* direction, Time now) {
 void Tracker::Destroy(Connection* connection, Time now) {
   assert(connection->Has(kConfirmed));
   if (connection->Has(kDying)) return;
-  End(connection, now, table_->Hash(connection->original()), table_->Hash(connection->reply()));
+  std::array<uint32_t, 2> hashes;
+  HashTuples({&connection, 1}, hashes);
+  End(connection, now, hashes[0], hashes[1]);
 }
 
 // Of a connection with itself there is one entry alone.
@@ -206,7 +209,7 @@ void Tracker::End(Connection* connection, Time now, uint32_t original_hash, uint
   // What is left of its time stays, for the rest of the packet's way (--ctexpire).
   if (now != last_death_) died_earlier_ = dying_.size();
   last_death_ = now;
-  dying_.push_back(connection->pool_index);
+  dying_.push_back(pool_->SlotOf(connection));
   --confirmed_;
   ++stats_.deleted;
   shared_->entries.fetch_sub(1, std::memory_order_relaxed);
@@ -265,39 +268,50 @@ bool Tracker::MayEnd(const Connection* connection, Time now) const {
   return UnderPressure() && (!connection->Has(kAssured) || IsClosing(*connection));
 }
 
-// What a connection's end touches is most often out of the caches. A look-up of all tuples together
-// brings it in with the waits side by side instead of one after the other.
-void Tracker::EndTogether(std::span<Connection* const> connections, Time now) {
-  std::array<Tuple, 2 * kTogether> tuples;
-  std::array<uint32_t, 2 * kTogether> hashes;
-  std::array<TableValue, 2 * kTogether> values;
-  size_t count = 0;
-  observer_->OnEndsAhead(connections);
-  for (const Connection* connection : connections) {
-    tuples[count++] = connection->original();
-    tuples[count++] = connection->reply();
-  }
-  table_->HashBurst({tuples.data(), count}, {hashes.data(), count});
-  table_->LookupBurst({tuples.data(), count}, {hashes.data(), count}, {values.data(), count});
+// Two hashes a connection, at most kTogether connections. What a tuple is made of is in the line
+// that says whether the connection has expired, but for IPv6 and zones.
+void Tracker::HashTuples(std::span<Connection* const> connections,
+                         std::span<uint32_t> hashes) const {
+  std::array<net::Ipv4Key, 2 * kTogether> keys;
   for (size_t i = 0; i < connections.size(); ++i) {
-    Connection* connection = connections[i];
+    keys[2 * i] = connections[i]->Key(Direction::kOriginal);
+    keys[2 * i + 1] = connections[i]->Key(Direction::kReply);
+  }
+  table_->HashBurst({keys.data(), 2 * connections.size()}, hashes);
+  for (size_t i = 0; i < connections.size(); ++i) {
+    if (connections[i]->HasKeys()) continue;
+    table_->HashBurst(connections[i]->tuples, hashes.subspan(2 * i));
+  }
+}
+
+// What a connection's end touches is most often out of the caches. Asked for by many together, it
+// comes with the waits side by side instead of one after the other.
+void Tracker::PrepareEnds(Lot* lot) {
+  const std::span<uint32_t> hashes{lot->hashes.data(), 2 * lot->count};
+  HashTuples(lot->all(), hashes);
+  table_->Prefetch(hashes);
+  observer_->OnEndsAhead(lot->all());
+}
+
+void Tracker::EndTogether(const Lot& lot, Time now) {
+  for (size_t i = 0; i < lot.count; ++i) {
+    Connection* connection = lot.connections[i];
     if (!Expired(*connection, now)) {
       if (!UnderPressure()) continue;
       ++stats_.early_drop;
     }
-    End(connection, now, hashes[2 * i], hashes[2 * i + 1]);
+    End(connection, now, lot.hashes[2 * i], lot.hashes[2 * i + 1]);
   }
 }
 
 void Tracker::Sweep(Time now, unsigned budget, unsigned most) {
-  constexpr uint32_t kAhead = 16;
+  constexpr uint32_t kAhead = 32;
   Reap();
   const uint32_t slots = pool_->high_water();
   // Two lots: while one is found, what the other will touch comes.
-  std::array<std::array<Connection*, kTogether>, 2> lots;
-  size_t lot = 0;
-  size_t count = 0;
-  size_t waiting = 0;  // in the other lot
+  std::array<Lot, 2> lots;
+  Lot* found = &lots[0];
+  Lot* waiting = &lots[1];
   for (unsigned i = 0, ends = 0; i < budget && i < slots && ends < most; ++i) {
     if (sweep_cursor_ >= slots) {
       sweep_cursor_ = 0;
@@ -306,18 +320,21 @@ void Tracker::Sweep(Time now, unsigned budget, unsigned most) {
     pool_->Prefetch(sweep_cursor_ + kAhead);
     Connection* connection = pool_->At(sweep_cursor_++);
     if (!MayEnd(connection, now)) continue;
-    __builtin_prefetch(&connection->tuples);
-    __builtin_prefetch(&connection->path);  // and the end of the reply's tuple
-    lots[lot][count++] = connection;
-    if (count < kTogether) continue;
-    lot ^= 1;
-    EndTogether({lots[lot].data(), waiting}, now);
+    if (!connection->HasKeys()) {
+      __builtin_prefetch(&connection->tuples);
+      __builtin_prefetch(&connection->path);  // and the end of the reply's tuple
+    }
+    found->connections[found->count++] = connection;
+    if (found->count < kTogether) continue;
+    PrepareEnds(found);
+    EndTogether(*waiting, now);
     ends += kTogether;
-    waiting = kTogether;
-    count = 0;
+    std::swap(found, waiting);
+    found->count = 0;
   }
-  EndTogether({lots[lot ^ 1].data(), waiting}, now);
-  EndTogether({lots[lot].data(), count}, now);
+  PrepareEnds(found);
+  EndTogether(*waiting, now);
+  EndTogether(*found, now);
 }
 
 bool Tracker::Flush(Time now, unsigned budget, uint32_t* cursor) {

@@ -178,7 +178,8 @@ void Pipeline::Impl::LookUp() {
 // and with the source that was last given to somebody, and what is known of their own sources.
 void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys,
                                      std::span<const uint8_t> places) {
-  std::array<uint32_t, kMaxBurst> hashes;
+  std::array<uint32_t, kMaxBurst> room;
+  const std::span<uint32_t> hashes(room.data(), keys.size());
   const ctrack::ConnectionTable& table = tracker_.table();
   const bool nat = HasTable(Family::kIpv4, net::Table::kNat);
   for (net::Ipv4Key& key : keys) {
@@ -186,11 +187,13 @@ void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys,
     std::swap(key.source, key.destination);
     std::swap(key.source_key, key.destination_key);
   }
-  table.Prefetch(keys, hashes);
+  table.HashBurst(keys, hashes);
+  table.Prefetch(hashes);
   for (size_t i = 0; i < keys.size(); ++i) burst_.hashes[places[i]].reply = hashes[i];
   if (!nat) return;
   for (net::Ipv4Key& key : keys) key.destination = last_source_;
-  table.Prefetch(keys, hashes);
+  table.HashBurst(keys, hashes);
+  table.Prefetch(hashes);
 }
 
 // Conntrack needn't prove it again.

@@ -71,6 +71,23 @@ TEST_F(FlowTableTest, FindsWhatWasInserted) {
   EXPECT_TRUE(table->Lookup(tuple, hash).empty());
 }
 
+TEST_F(FlowTableTest, HashesAConnectionsKeysAsItsTuples) {
+  const auto table = Make(64);
+  const Connection* connection = MakeConnection(Ipv4Tuple(0xc0000201, 1024, net::kProtoIcmp));
+  ASSERT_TRUE(connection->HasKeys());
+  const std::array keys = {connection->Key(Direction::kOriginal),
+                           connection->Key(Direction::kReply)};
+  std::array<uint32_t, 2> hashes;
+  table->HashBurst(keys, hashes);
+  table->Prefetch(hashes);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(keys[i].ToTuple(), connection->tuples[i]);
+    EXPECT_EQ(hashes[i], table->Hash(connection->tuples[i]));
+  }
+  EXPECT_FALSE(MakeConnection(Ipv6Tuple(1, 1024))->HasKeys());
+  EXPECT_FALSE(MakeConnection(Ipv4Tuple(1, 1024, 6, 2))->HasKeys());
+}
+
 // Every field counts, also where the hash says nothing.
 TEST_F(FlowTableTest, TellsTuplesApartWithEqualHashes) {
   std::vector<Tuple> tuples;

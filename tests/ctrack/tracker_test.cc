@@ -206,6 +206,47 @@ TEST(Tracker, SweepFreesInBoundedSteps) {
   EXPECT_EQ(world.pool.used(), 0U);
 }
 
+// What an end needs is in a connection's first line for IPv4 without a zone, and elsewhere for the
+// others.
+TEST(Tracker, ConnectionsOfAllKindsEndTogetherInTheOrderOfTheirSlots) {
+  World world;
+  std::vector<uint32_t> ids;
+  for (uint16_t port = 1; port <= 100; ++port) {
+    test::OwnedPacket packet = ClientUdp(port).Build();
+    if (port % 3 == 1) packet = Packet().Ipv6("2001:db8::1", "2001:db8::2").Udp(port, 53).Build();
+    TrackResult result = world.tracker.Track(*packet, net::Hook::kPrerouting, world.now);
+    if (port % 3 == 2) {
+      for (Tuple& tuple : result.ct.connection->tuples) tuple.zone = 7;
+    }
+    net::DropReason reason{};
+    ASSERT_TRUE(world.tracker.Confirm(result.ct, world.now, &reason));
+    ASSERT_EQ(result.ct.connection->HasKeys(), port % 3 == 0);
+    ids.push_back(result.ct.connection->id);
+  }
+  world.Pass(31);
+  world.observer.events.clear();
+  world.tracker.Sweep(world.now, 100);
+  EXPECT_EQ(world.table.size(), 0U);
+  EXPECT_EQ(world.tracker.stats().deleted, 100U);
+  EXPECT_EQ(world.tracker.stats().early_drop, 0U);
+  EXPECT_EQ(world.observer.closed, ids);
+  ASSERT_EQ(world.observer.events.size(), ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    EXPECT_EQ(world.observer.events[i].event, ConnEvent::kDestroy);
+    EXPECT_EQ(world.observer.events[i].id, ids[i]);
+  }
+}
+
+TEST(Tracker, OneOfEachKindIsDestroyed) {
+  World world;
+  std::array<Connection*, 2> connections = {
+      world.Send(ClientUdp()).connection,
+      world.Send(Packet().Ipv6("2001:db8::1", "2001:db8::2").Udp(7, 53)).connection};
+  EXPECT_EQ(world.table.size(), 4U);
+  for (Connection* connection : connections) world.tracker.Destroy(connection, world.now);
+  EXPECT_EQ(world.table.size(), 0U);
+}
+
 // CONFORMANCE 25.
 TEST(Tracker, WhenTheTableIsFullUnassuredConnectionsGoFirst) {
   World world;

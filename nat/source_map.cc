@@ -48,10 +48,18 @@ SourceMap::SourceMap(uint32_t slots, uint64_t seed, const Connections* connectio
 
 uint32_t SourceMap::HashOf(const Tuple& tuple) const { return hasher_.Hash(SourceOf(tuple)); }
 
+uint32_t SourceMap::HashOf(uint32_t slot) const {
+  net::Ipv4Key key;
+  if (!connections_.OriginalKey(slot, &key)) return HashOf(connections_.Original(slot));
+  key.destination = 0;
+  key.destination_key = 0;
+  return hasher_.Hash(key);
+}
+
 void SourceMap::Insert(uint32_t slot) {
   Link& link = links_[slot];
   if (link.next != kNone) return;
-  const uint32_t hash = HashOf(connections_.Original(slot));
+  const uint32_t hash = HashOf(slot);
   Bucket& bucket = BucketOf(hash);
   link = {bucket.first == kNone ? kEnd : bucket.first, kNone};
   if (bucket.first != kNone) links_[bucket.first - 1].previous = slot + 1;
@@ -66,7 +74,7 @@ void SourceMap::Erase(uint32_t slot) {
   if (link.previous != kNone) {
     links_[link.previous - 1].next = link.next;
   } else {
-    Bucket& bucket = BucketOf(HashOf(connections_.Original(slot)));
+    Bucket& bucket = BucketOf(HashOf(slot));
     if (link.next == kEnd) {
       bucket = {};
     } else {

@@ -31,6 +31,8 @@ class SourceMap {
     virtual ~Connections() = default;
     virtual const net::Tuple& Original(uint32_t slot) const = 0;
     virtual const net::Tuple& Reply(uint32_t slot) const = 0;
+    // Original() where it fits into *key and that comes cheaper; else false.
+    virtual bool OriginalKey(uint32_t slot, net::Ipv4Key* key) const = 0;
   };
 
   // Slots are below `slots`. `memory`: BytesFor(slots) bytes of zeros, aligned to 64, that outlive
@@ -50,6 +52,11 @@ class SourceMap {
   bool Find(const net::Tuple& tuple, const net::NatRange& range, net::Tuple* result) const;
   // Find() of this tuple's source comes soon.
   void Prefetch(const net::Tuple& tuple) const { __builtin_prefetch(&BucketOf(HashOf(tuple))); }
+  // Erase() of this slot comes soon.
+  void PrefetchErase(uint32_t slot) const {
+    __builtin_prefetch(&links_[slot], 1);
+    __builtin_prefetch(&BucketOf(HashOf(slot)), 1);
+  }
 
  private:
   // Slot numbers are kept one higher.
@@ -66,6 +73,8 @@ class SourceMap {
   static size_t BucketsFor(uint32_t slots) { return std::bit_ceil(slots | 1U); }
 
   uint32_t HashOf(const net::Tuple& tuple) const;
+  // Of the source of the connection in `slot`: the same as of its tuple.
+  uint32_t HashOf(uint32_t slot) const;
   Bucket& BucketOf(uint32_t hash) const { return buckets_[hash & mask_]; }
   static uint32_t BitOf(uint32_t hash) { return uint32_t{1} << (hash >> 27); }
 

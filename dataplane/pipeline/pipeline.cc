@@ -109,7 +109,7 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
   if (event == ctrack::ConnEvent::kNew && rules().HasConnlimit())
     rules().NoteConnection(connection);
   if (event == ctrack::ConnEvent::kDestroy) {
-    if (connection.Has(ctrack::kSrcNat)) sources_.Erase(connection.pool_index);
+    if (connection.Has(ctrack::kSrcNat)) sources_.Erase(context_.pool->SlotOf(&connection));
     for (const net::Tuple& tuple : connection.tuples) {
       if (context_.owners->OwnerOf(tuple) == context_.worker) continue;
       TellOwner(tuple, RemoteEntry::Kind::kRemove);
@@ -138,7 +138,9 @@ void Pipeline::Impl::OnClosed(ctrack::Connection& connection) {
 
 void Pipeline::Impl::OnEndsAhead(std::span<ctrack::Connection* const> connections) {
   for (const ctrack::Connection* connection : connections) {
-    if (connection->Has(ctrack::kSrcNat)) sources_.Prefetch(connection->original());
+    if (connection->Has(ctrack::kSrcNat)) {
+      sources_.PrefetchErase(context_.pool->SlotOf(connection));
+    }
   }
 }
 

@@ -47,6 +47,11 @@ class PoolTuples final : public nat::SourceMap::Connections {
   explicit PoolTuples(ctrack::ConnectionPool* pool) : pool_(pool) {}
   const net::Tuple& Original(uint32_t slot) const override { return pool_->At(slot)->original(); }
   const net::Tuple& Reply(uint32_t slot) const override { return pool_->At(slot)->reply(); }
+  bool OriginalKey(uint32_t slot, net::Ipv4Key* key) const override {
+    const ctrack::Connection& connection = pool_->slots()[slot];
+    if (connection.HasKeys()) *key = connection.Key(net::Direction::kOriginal);
+    return connection.HasKeys();
+  }
 
  private:
   ctrack::ConnectionPool* pool_;

@@ -64,6 +64,31 @@ TEST(SourceMapTest, ZonesAndProtocolsAreApart) {
   EXPECT_FALSE(world.Has(other));
 }
 
+// Inserted by its tuple, found by it, erased by its key, and the other way round.
+TEST(SourceMapTest, ASourceHasOneHashFromTupleAndFromKey) {
+  constexpr uint32_t kMany = 1000;
+  TranslatedSources world(kMany);
+  Tuple ipv6 = Flow(0, 1000);
+  ipv6.family = net::Family::kIpv6;
+  for (const bool by_key : {false, true}) {
+    world.has_keys = by_key;
+    for (uint32_t i = 0; i + 1 < kMany; ++i) world.Insert(i, Flow(i, 1000), Flow(9, 1));
+    world.Insert(kMany - 1, ipv6, ipv6);
+    for (uint32_t i = 0; i + 1 < kMany; ++i) ASSERT_TRUE(world.Has(Flow(i, 1000))) << i;
+    EXPECT_TRUE(world.Has(ipv6));
+    world.has_keys = !by_key;
+    for (uint32_t i = 0; i < kMany; ++i) {
+      world.map.PrefetchErase(i);
+      world.map.Erase(i);
+      for (uint32_t j = i + 1; j < i + 4 && j + 1 < kMany; ++j) {
+        ASSERT_TRUE(world.Has(Flow(j, 1000))) << i << " took " << j << " away";
+      }
+    }
+    for (uint32_t i = 0; i + 1 < kMany; ++i) ASSERT_FALSE(world.Has(Flow(i, 1000))) << i;
+    EXPECT_FALSE(world.Has(ipv6));
+  }
+}
+
 TEST(SourceMapTest, HasRoomForEveryConnection) {
   TranslatedSources world(5);
   for (uint16_t i = 0; i < 5; ++i) world.Insert(i, Flow(1, i), Flow(9, i));

@@ -17,6 +17,12 @@ class TranslatedSources : public SourceMap::Connections {
 
   const Tuple& Original(uint32_t slot) const override { return connections_[slot].original; }
   const Tuple& Reply(uint32_t slot) const override { return connections_[slot].reply; }
+  bool OriginalKey(uint32_t slot, net::Ipv4Key* key) const override {
+    const Tuple& original = connections_[slot].original;
+    if (!has_keys || original.family != net::Family::kIpv4) return false;
+    *key = net::Ipv4Key(original);
+    return true;
+  }
 
   void Insert(uint32_t slot, const Tuple& original, const Tuple& translated) {
     connections_[slot] = {original, *net::Mirror(translated)};
@@ -34,6 +40,7 @@ class TranslatedSources : public SourceMap::Connections {
   std::vector<Connection> connections_;
 
  public:
+  bool has_keys = true;  // where they can be
   SourceMap map;
   Tuple found;
 };

@@ -70,6 +70,7 @@ void Pipeline::Impl::Adopt(const Snapshot* snapshot) {
   if (snapshot_ != nullptr) LeaveRules();
   const bool renewable = snapshot_ != nullptr && OnlyRulesDiffer(*snapshot);
   snapshot_ = snapshot;
+  has_connlimit_ = rules().HasConnlimit();
   tracker_.SetSettings(&snapshot->conntrack);
   reassembler_.Configure(ReassemblyFor(snapshot->conntrack));
   classes_.Clear();
@@ -106,14 +107,10 @@ bool Pipeline::Impl::Tick(net::Time now) {
 void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
                                   const ctrack::Connection& connection, net::Time now) {
   if (event != ctrack::ConnEvent::kUpdate) ++table_changes_;
-  if (event == ctrack::ConnEvent::kNew && rules().HasConnlimit())
-    rules().NoteConnection(connection);
+  if (event == ctrack::ConnEvent::kNew && has_connlimit_) rules().NoteConnection(connection);
   if (event == ctrack::ConnEvent::kDestroy) {
     if (connection.Has(ctrack::kSrcNat)) sources_.Erase(context_.pool->SlotOf(&connection));
-    for (const net::Tuple& tuple : connection.tuples) {
-      if (context_.owners->OwnerOf(tuple) == context_.worker) continue;
-      TellOwner(tuple, RemoteEntry::Kind::kRemove);
-    }
+    if (context_.owners->workers() > 1) TellOwnersOfEnd(connection);
   }
   if (context_.events == nullptr || !context_.events->WantsConnections()) return;
   ConnRecord record;
@@ -132,8 +129,21 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
   context_.events->OnConnection(record);
 }
 
+// Who owns a tuple is found without reading it, where that can be.
+void Pipeline::Impl::TellOwnersOfEnd(const ctrack::Connection& connection) {
+  const net::OwnerMap& owners = *context_.owners;
+  const bool by_ports = connection.kind == net::kProtoTcp || connection.kind == net::kProtoUdp;
+  for (const auto direction : {net::Direction::kOriginal, net::Direction::kReply}) {
+    const unsigned owner = by_ports ? owners.OwnerOfPorts(connection.Key(direction))
+                                    : owners.OwnerOf(connection.tuple(direction));
+    if (owner != context_.worker) {
+      TellOwner(connection.tuple(direction), RemoteEntry::Kind::kRemove);
+    }
+  }
+}
+
 void Pipeline::Impl::OnClosed(ctrack::Connection& connection) {
-  if (rules().HasConnlimit()) rules().NoteConnection(connection);
+  if (has_connlimit_) rules().NoteConnection(connection);
 }
 
 void Pipeline::Impl::OnEndsAhead(std::span<ctrack::Connection* const> connections) {

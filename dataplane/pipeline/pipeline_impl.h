@@ -316,6 +316,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   // ---- seams (pipeline.cc) ----
   void OnConnection(ctrack::ConnEvent event, uint32_t changes, const ctrack::Connection& connection,
                     net::Time now) override;
+  void TellOwnersOfEnd(const ctrack::Connection& connection);
   void OnClosed(ctrack::Connection& connection) override;
   void OnEndsAhead(std::span<ctrack::Connection* const> connections) override;
   void SendFrame(net::Packet* packet) override;
@@ -362,6 +363,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   std::array<uint8_t, 2> tables_{};    // by family: the rule set's tables, by bit
   std::array<bool, 2> may_advance_{};  // by family: Advance() has its chance
   std::array<bool, 2> may_open_{};     // by family: Open() has its chance
+  bool has_connlimit_ = false;         // the rule set
 
   const Context context_;
   const Snapshot* snapshot_ = nullptr;

@@ -34,7 +34,21 @@ struct IpAddress {
   // `wire` points at 4 (IPv4) or 16 (IPv6) readable bytes.
   static IpAddress FromWire(Family family, const void* wire) {
     IpAddress a;
-    std::memcpy(a.bytes.data(), wire, family == Family::kIpv4 ? 4 : 16);
+    if (family == Family::kIpv4) {
+      uint32_t word;
+      std::memcpy(&word, wire, sizeof(word));
+      return FromRaw(word);
+    }
+    std::memcpy(a.bytes.data(), wire, sizeof(a));
+    return a;
+  }
+  // IPv4, as the word lies in the packet. Written at once: an address is soon read whole, which has
+  // to wait where it was written in parts.
+  static IpAddress FromRaw(uint32_t wire) {
+    using Whole __attribute__((vector_size(16))) = uint32_t;
+    const Whole whole = {wire, 0, 0, 0};
+    IpAddress a;
+    std::memcpy(a.bytes.data(), &whole, sizeof(a));
     return a;
   }
   void ToWire(Family family, void* wire) const {

@@ -7,6 +7,8 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
+#include <type_traits>
 
 #include "dataplane/net/checksum.h"
 #include "dataplane/net/tuple.h"
@@ -81,7 +83,8 @@ inline bool ReadPlainHeaders(Packet* packet) {
   const uint8_t* l3 = packet->data + kPlainL3;
   // In place: a copy would wait for the stores of its parts.
   ParsedPacket& ip = packet->ip;
-  ip = ParsedPacket{};
+  static_assert(std::is_trivially_copyable_v<ParsedPacket>);
+  std::memset(static_cast<void*>(&ip), 0, sizeof(ip));
   ip.family = kFamily;
   ip.l3_offset = kPlainL3;
   ip.l4_offset = kPlainL3 + kHeader;

@@ -122,12 +122,10 @@ bool IsCredibleRedirect(const Packet& packet, uint32_t body) {
 
 Tuple Ipv4Key::ToTuple() const {
   Tuple tuple;
-  std::memcpy(tuple.source.bytes.data(), &source, sizeof(source));
-  std::memcpy(tuple.destination.bytes.data(), &destination, sizeof(destination));
-  tuple.source_key = ByteSwap(source_key);
-  tuple.destination_key = ByteSwap(destination_key);
-  tuple.protocol = static_cast<uint8_t>(protocol);
-  tuple.zone = zone;
+  tuple.source = IpAddress::FromRaw(source);
+  tuple.destination = IpAddress::FromRaw(destination);
+  tuple.SetKeys(Tuple::KeysOf(ByteSwap(source_key), ByteSwap(destination_key),
+                              static_cast<uint8_t>(protocol), Family::kIpv4, zone));
   return tuple;
 }
 

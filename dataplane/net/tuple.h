@@ -3,6 +3,7 @@
 #pragma once
 
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -29,6 +30,20 @@ struct Tuple {
   Family family = Family::kIpv4;
   uint16_t zone = 0;
 
+  // The last five members, which are read and written as one word: in parts, who reads the whole
+  // soon afterwards would have to wait.
+  uint64_t Keys() const {
+    uint64_t keys;
+    std::memcpy(&keys, &source_key, sizeof(keys));
+    return keys;
+  }
+  void SetKeys(uint64_t keys) { std::memcpy(&source_key, &keys, sizeof(keys)); }
+  static constexpr uint64_t KeysOf(uint16_t source_key, uint16_t destination_key, uint8_t protocol,
+                                   Family family, uint16_t zone) {
+    return uint64_t{source_key} | uint64_t{destination_key} << 16 | uint64_t{protocol} << 32 |
+           uint64_t{static_cast<uint8_t>(family)} << 40 | uint64_t{zone} << 48;
+  }
+
   uint8_t IcmpType() const { return static_cast<uint8_t>(destination_key >> 8); }
   uint8_t IcmpCode() const { return static_cast<uint8_t>(destination_key); }
   // Word by word: a call of memcmp costs more than the comparison.
@@ -44,7 +59,7 @@ struct Tuple {
     return differs == 0;
   }
 };
-static_assert(sizeof(Tuple) == 40);
+static_assert(sizeof(Tuple) == 40 && offsetof(Tuple, source_key) == 32);
 
 // An IPv4 tuple in 16 bytes, all significant, as a connection table keeps it. The first 12 stand as
 // they do in a packet without IP options: addresses, then TCP's or UDP's ports (an ICMP id, type
@@ -72,14 +87,11 @@ static_assert(sizeof(Ipv4Key) == 16);
 
 // The tuple of the answers to one that has no ICMP type: both ends change places.
 inline Tuple MirrorEnds(const Tuple& tuple) {
-  Tuple out = tuple;
+  Tuple out;
   out.source = tuple.destination;
   out.destination = tuple.source;
-  // Both in one word, which is soon read as such.
-  uint32_t keys;
-  std::memcpy(&keys, &tuple.source_key, sizeof(keys));
-  keys = std::rotl(keys, 16);
-  std::memcpy(&out.source_key, &keys, sizeof(keys));
+  const uint64_t keys = tuple.Keys();
+  out.SetKeys((keys & ~uint64_t{0xffff'ffff}) | std::rotl(static_cast<uint32_t>(keys), 16));
   return out;
 }
 std::optional<Tuple> MirrorIcmp(const Tuple& tuple);
@@ -96,10 +108,8 @@ inline Tuple TupleOfPorts(const ParsedPacket& packet) {
   Tuple tuple;
   tuple.source = packet.source;
   tuple.destination = packet.destination;
-  tuple.source_key = packet.source_port;
-  tuple.destination_key = packet.destination_port;
-  tuple.protocol = packet.protocol;
-  tuple.family = packet.family;
+  tuple.SetKeys(Tuple::KeysOf(packet.source_port, packet.destination_port, packet.protocol,
+                              packet.family, 0));
   return tuple;
 }
 

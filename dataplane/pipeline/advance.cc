@@ -99,15 +99,19 @@ Pipeline::Impl::Progress Pipeline::Impl::Advance(Lane* lane, const Frame& frame,
   NextHop& hop = next_hops_.At(shortcut.next_hop);
   if (!HopOk(lane, &hop, ip.l3_length)) return Progress::kNone;
 
-  *tracked = tracker_.TrackKnown(packet, connection, direction, lane->now);
-  if (tracked->ct.connection == nullptr || tracker_.note().why != ctrack::InvalidWhy::kNone) {
+  const ctrack::TrackResult result = tracker_.TrackKnown(packet, connection, direction, lane->now);
+  if (result.ct.connection == nullptr || tracker_.note().why != ctrack::InvalidWhy::kNone) {
+    *tracked = result;
     return Progress::kTracked;
   }
   const uint64_t key = lane->key | uint64_t{connection->status} << 32;
   if (shortcut.key != key && shortcut.key != (key | uint64_t{ip.tcp_flags} << 56)) {
     const PathClasses::Path* known = classes_.Find(
         PathClasses::Key(key >> 32, hop.out_port, kFamily, ip.protocol, direction), ip.tcp_flags);
-    if (known == nullptr) return Progress::kTracked;
+    if (known == nullptr) {
+      *tracked = result;
+      return Progress::kTracked;
+    }
     if (!MayShorten(*connection, lane->now)) {
       Pass<kFamily>(lane, frame, connection, direction, hop, known->path, ip.l3_length);
       return Progress::kSent;

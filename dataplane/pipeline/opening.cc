@@ -80,12 +80,13 @@ Pipeline::Impl::Progress Pipeline::Impl::Open(Lane* lane, const Frame& frame, si
   NextHop& hop = next_hops_.At(next_hop);
   if (!HopOk(lane, &hop, ip.l3_length)) return Progress::kNone;
 
-  *tracked = tracker_.TrackFirst(packet, tuple, lane->now);
-  Connection* connection = tracked->ct.connection;
-  if (connection == nullptr || tracker_.note().why != ctrack::InvalidWhy::kNone) {
+  const ctrack::TrackResult result = tracker_.TrackFirst(packet, tuple, lane->now);
+  Connection* connection = result.ct.connection;
+  if (connection == nullptr || tracker_.note().why != ctrack::InvalidWhy::kNone ||
+      !Bind(*answer, *route, hashes.reply, connection)) {
+    *tracked = result;
     return Progress::kTracked;
   }
-  if (!Bind(*answer, *route, hashes.reply, connection)) return Progress::kTracked;
   const bool translated = connection->Has(ctrack::kSrcNat);
   tracker_.ConfirmNew(
       connection,

@@ -48,18 +48,21 @@ SourceMap::SourceMap(uint32_t slots, uint64_t seed, const Connections* connectio
 
 uint32_t SourceMap::HashOf(const Tuple& tuple) const { return hasher_.Hash(SourceOf(tuple)); }
 
-uint32_t SourceMap::HashOf(uint32_t slot) const {
-  net::Ipv4Key key;
-  if (!connections_.OriginalKey(slot, &key)) return HashOf(connections_.Original(slot));
+uint32_t SourceMap::HashOf(net::Ipv4Key key) const {
   key.destination = 0;
   key.destination_key = 0;
   return hasher_.Hash(key);
 }
 
-void SourceMap::Insert(uint32_t slot) {
+uint32_t SourceMap::HashOf(uint32_t slot) const {
+  net::Ipv4Key key;
+  if (!connections_.OriginalKey(slot, &key)) return HashOf(connections_.Original(slot));
+  return HashOf(key);
+}
+
+void SourceMap::Insert(uint32_t slot, uint32_t hash) {
   Link& link = links_[slot];
   if (link.next != kNone) return;
-  const uint32_t hash = HashOf(slot);
   Bucket& bucket = BucketOf(hash);
   link = {bucket.first == kNone ? kEnd : bucket.first, kNone};
   if (bucket.first != kNone) links_[bucket.first - 1].previous = slot + 1;
@@ -86,9 +89,8 @@ void SourceMap::Erase(uint32_t slot) {
 
 bool SourceMap::Find(const Tuple& tuple, const NatRange& range, Tuple* result) const {
   const uint32_t hash = HashOf(tuple);
-  const Bucket& bucket = BucketOf(hash);
-  if ((bucket.hashes & BitOf(hash)) == 0) return false;
-  uint32_t at = bucket.first;
+  if (!MayHold(hash)) return false;
+  uint32_t at = BucketOf(hash).first;
   for (unsigned probe = 0; at != kEnd && probe < kMaxProbes; ++probe) {
     const uint32_t slot = at - 1;
     at = links_[slot].next;

@@ -43,15 +43,23 @@ class SourceMap {
     return BucketsFor(slots) * sizeof(Bucket) + (size_t{slots} + 1) * sizeof(Link);
   }
 
+  // The hash of a key's source, whatever its destination.
+  uint32_t HashOf(net::Ipv4Key key) const;
+  uint32_t HashOf(const net::Tuple& tuple) const;
+  // False: Find() finds nothing for sources with this hash.
+  bool MayHold(uint32_t hash) const { return (BucketOf(hash).hashes & BitOf(hash)) != 0; }
+
   // The connection's tuples are final, and its source is translated. No effect on one that is in.
-  void Insert(uint32_t slot);
+  // `hash`: of its original source.
+  void Insert(uint32_t slot, uint32_t hash);
+  void Insert(uint32_t slot) { Insert(slot, HashOf(slot)); }
   // No effect on a connection that isn't in. Its original tuple must still be there.
   void Erase(uint32_t slot);
   // The newest translated source of `tuple`'s source that lies in `range`, put into *result with
   // tuple's destination: find_appropriate_src.
   bool Find(const net::Tuple& tuple, const net::NatRange& range, net::Tuple* result) const;
-  // Find() of this tuple's source comes soon.
-  void Prefetch(const net::Tuple& tuple) const { __builtin_prefetch(&BucketOf(HashOf(tuple))); }
+  // Find() or Insert() of a source with this hash comes soon.
+  void Prefetch(uint32_t hash) const { __builtin_prefetch(&BucketOf(hash), 1); }
   // Erase() of this slot comes soon.
   void PrefetchErase(uint32_t slot) const {
     __builtin_prefetch(&links_[slot], 1);
@@ -72,7 +80,6 @@ class SourceMap {
   };
   static size_t BucketsFor(uint32_t slots) { return std::bit_ceil(slots | 1U); }
 
-  uint32_t HashOf(const net::Tuple& tuple) const;
   // Of the source of the connection in `slot`: the same as of its tuple.
   uint32_t HashOf(uint32_t slot) const;
   Bucket& BucketOf(uint32_t hash) const { return buckets_[hash & mask_]; }

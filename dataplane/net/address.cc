@@ -7,21 +7,6 @@
 
 namespace postern::net {
 
-bool IsMulticast(Family family, const IpAddress& address) {
-  return family == Family::kIpv4 ? (address.bytes[0] & 0xf0) == 0xe0 : address.bytes[0] == 0xff;
-}
-
-bool IsLoopback(Family family, const IpAddress& address) {
-  if (family == Family::kIpv4) return address.bytes[0] == 127;
-  IpAddress one;
-  one.bytes[15] = 1;
-  return address == one;
-}
-
-bool IsLinkLocal(Family family, const IpAddress& address) {
-  return family == Family::kIpv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
-}
-
 std::string ToString(Family family, const IpAddress& address) {
   char text[INET6_ADDRSTRLEN];
   inet_ntop(static_cast<int>(family), address.bytes.data(), text, sizeof(text));

@@ -88,11 +88,25 @@ struct IpAddress {
 };
 static_assert(sizeof(IpAddress) == 16);
 
-bool IsMulticast(Family family, const IpAddress& address);
+inline bool IsMulticast(Family family, const IpAddress& address) {
+  return family == Family::kIpv4 ? (address.bytes[0] & 0xf0) == 0xe0 : address.bytes[0] == 0xff;
+}
 // 127/8 or ::1.
-bool IsLoopback(Family family, const IpAddress& address);
+inline bool IsLoopback(Family family, const IpAddress& address) {
+  if (family == Family::kIpv4) return address.bytes[0] == 127;
+  IpAddress one;
+  one.bytes[15] = 1;
+  return address == one;
+}
 // fe80::/10; false for IPv4.
-bool IsLinkLocal(Family family, const IpAddress& address);
+inline bool IsLinkLocal(Family family, const IpAddress& address) {
+  return family == Family::kIpv6 && address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+// A host's IPv4 address that may stand anywhere: none of 0/8, 127/8, 224/4 and 240/4.
+inline bool IsOrdinaryIpv4(const IpAddress& address) {
+  const uint8_t first = address.bytes[0];
+  return first != 0 && first < 224 && first != 127;
+}
 
 // "192.0.2.1", "2001:db8::1" (RFC 5952).
 std::string ToString(Family family, const IpAddress& address);

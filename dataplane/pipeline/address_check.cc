@@ -8,6 +8,9 @@ using net::Family;
 
 DropReason CheckV4(const net::ParsedPacket& ip) {
   constexpr uint8_t kIgmp = 2;
+  if (net::IsOrdinaryIpv4(ip.source) && net::IsOrdinaryIpv4(ip.destination)) {
+    return DropReason::kNone;
+  }
   const uint32_t source = ip.source.AsV4();
   const uint32_t destination = ip.destination.AsV4();
   if (net::IsMulticast(ip.family, ip.source) || source == 0xffffffff) {

@@ -152,7 +152,7 @@ void Pipeline::Impl::LookUp() {
       const uint8_t place = burst.ipv4_place[first + i];
       burst.value[place] = values[i];
       if (!values[i].empty()) continue;
-      burst.hashes[place].original = hashes[i];
+      burst.hashes[place].tuples.original = hashes[i];
       places[unknown] = place;
       strangers[unknown++] = keys[i];
     }
@@ -170,7 +170,8 @@ void Pipeline::Impl::LookUp() {
     const uint8_t place = burst.ipv6_place[i];
     burst.value[place] = values[i];
     if (!values[i].empty()) continue;
-    burst.hashes[place] = {hashes[i], table.Hash(net::MirrorEnds(tuples[i]))};
+    burst.hashes[place] = {{hashes[i], table.Hash(net::MirrorEnds(tuples[i]))},
+                           sources_.HashOf(tuples[i])};
   }
 }
 
@@ -182,14 +183,19 @@ void Pipeline::Impl::PrefetchAnswers(std::span<net::Ipv4Key> keys,
   const std::span<uint32_t> hashes(room.data(), keys.size());
   const ctrack::ConnectionTable& table = tracker_.table();
   const bool nat = HasTable(Family::kIpv4, net::Table::kNat);
-  for (net::Ipv4Key& key : keys) {
-    if (nat) sources_.Prefetch(key.ToTuple());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    net::Ipv4Key& key = keys[i];
+    if (nat) {
+      const uint32_t hash = sources_.HashOf(key);
+      burst_.hashes[places[i]].source = hash;
+      sources_.Prefetch(hash);
+    }
     std::swap(key.source, key.destination);
     std::swap(key.source_key, key.destination_key);
   }
   table.HashBurst(keys, hashes);
   table.Prefetch(hashes);
-  for (size_t i = 0; i < keys.size(); ++i) burst_.hashes[places[i]].reply = hashes[i];
+  for (size_t i = 0; i < keys.size(); ++i) burst_.hashes[places[i]].tuples.reply = hashes[i];
   if (!nat) return;
   for (net::Ipv4Key& key : keys) key.destination = last_source_;
   table.HashBurst(keys, hashes);

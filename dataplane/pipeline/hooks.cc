@@ -281,8 +281,12 @@ void Pipeline::Impl::Announce(const ctrack::Connection* connection, bool asked) 
   // netfilter lists the sources that it leaves alone, too, but only looks for what lies in a range
   // that the source itself doesn't lie in.
   if (connection->Has(ctrack::kSrcNat)) sources_.Insert(connection->pool_index);
-  const net::Tuple reply = connection->reply();
+  TellOwners(connection, asked);
+}
+
+void Pipeline::Impl::TellOwners(const ctrack::Connection* connection, bool asked) {
   if (context_.owners->workers() == 1) return;
+  const net::Tuple& reply = connection->reply();
   if (!asked && context_.owners->OwnerOf(reply) != context_.worker) {
     TellOwner(reply, RemoteEntry::Kind::kAdd);
   }

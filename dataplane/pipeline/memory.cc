@@ -148,6 +148,9 @@ uint16_t Pipeline::Impl::InternHop(const route::RouteResult& route, net::Family 
   hop.mtu = PathMtu(route);
   hop.generation = neighbors_.generation();
   hop.address = route.next_hop;
+  if (family == net::Family::kIpv4) {
+    hop.source = SourceOut(route.port, route.next_hop, family, route.next_hop);
+  }
   return next_hops_.Intern(hop);
 }
 

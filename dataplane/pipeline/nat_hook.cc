@@ -135,11 +135,10 @@ bool Pipeline::Impl::LeaveAsItIs(ctrack::Connection* connection, Manip manip) {
 
 // MASQUERADE's address for what leaves by `out`.
 std::optional<net::IpAddress> Pipeline::Impl::SourceOut(net::PortId out,
-                                                        const route::RouteResult& route,
+                                                        const net::IpAddress& next_hop,
                                                         net::Family family,
                                                         const net::IpAddress& destination) const {
-  const bool v4 = family == net::Family::kIpv4;
-  return routes().SourceFor(out, family, v4 ? route.next_hop : destination);
+  return routes().SourceFor(out, family, family == net::Family::kIpv4 ? next_hop : destination);
 }
 
 // MASQUERADE and REDIRECT take their address from the port.
@@ -151,7 +150,7 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
   if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
     address = destination;  // RFC 6724 rule 1: the destination is an own address
   } else if (result.masquerade) {
-    address = SourceOut(f.out, f.route, family, destination);
+    address = SourceOut(f.out, f.route.next_hop, family, destination);
   } else if (f.in != net::kNoPort) {
     address = routes().RedirectTo(f.in, family, destination);
   } else {
@@ -179,7 +178,8 @@ bool Pipeline::Impl::SetupNat(Flight& f, Hook hook, const net::NatRange& range) 
     FinishDrop(f, net::DropReason::kNatFailed);
     return false;
   }
-  const nat::Choice choice = ChooseTuple(connection, manip, range, *current, f.claim, f.now);
+  const nat::Choice choice =
+      ChooseTuple(connection, manip, range, *current, f.claim, &sources_, f.now);
   std::optional<net::Tuple> changed;
   if (!(choice.tuple == *current)) {
     changed = net::Mirror(choice.tuple);
@@ -198,9 +198,10 @@ bool Pipeline::Impl::SetupNat(Flight& f, Hook hook, const net::NatRange& range) 
 // `current`: the mirror of the unconfirmed connection's reply.
 nat::Choice Pipeline::Impl::ChooseTuple(const ctrack::Connection* connection, Manip manip,
                                         const net::NatRange& range, const net::Tuple& current,
-                                        ClaimId claim, net::Time now) {
+                                        ClaimId claim, const nat::SourceMap* sources,
+                                        net::Time now) {
   TableOracle oracle(&tracker_, context_.owners, context_.worker, &claims_, claim, connection, now);
-  return nat::ChooseTuple(current, manip, range, &oracle, &sources_, &rng_,
+  return nat::ChooseTuple(current, manip, range, &oracle, sources, &rng_,
                           snapshot_->strict_port_preservation);
 }
 

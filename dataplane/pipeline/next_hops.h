@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "dataplane/net/packet.h"
@@ -22,7 +23,9 @@ struct alignas(64) NextHop {
   uint32_t mtu = 0;
   uint32_t generation = 0;  // NeighborTable::generation() when `ethernet` was written
   net::IpAddress address;
+  std::optional<net::IpAddress> source;  // IPv4: MASQUERADE's address towards it
 };
+static_assert(sizeof(NextHop) == 64);
 
 class NextHops {
  public:

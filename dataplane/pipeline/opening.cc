@@ -58,9 +58,9 @@ template <Family kFamily>
 Pipeline::Impl::Progress Pipeline::Impl::Open(Lane* lane, const Frame& frame, size_t place,
                                               ctrack::TrackResult* tracked) {
   if (!may_open_[IndexOf(kFamily)] || claims_.asked() != 0) return Progress::kNone;
-  const ctrack::TupleHashes hashes = burst_.hashes[place];
+  const StrangerHashes& hashes = burst_.hashes[place];
   // A packet of this burst may have begun this connection.
-  if (table_changes_ != lane->table_changes && tracker_.table().MayHold(hashes.original)) {
+  if (table_changes_ != lane->table_changes && tracker_.table().MayHold(hashes.tuples.original)) {
     return Progress::kNone;
   }
   net::Packet packet;
@@ -83,16 +83,16 @@ Pipeline::Impl::Progress Pipeline::Impl::Open(Lane* lane, const Frame& frame, si
   const ctrack::TrackResult result = tracker_.TrackFirst(packet, tuple, lane->now);
   Connection* connection = result.ct.connection;
   if (connection == nullptr || tracker_.note().why != ctrack::InvalidWhy::kNone ||
-      !Bind(*answer, *route, hashes.reply, connection)) {
+      !Bind(*answer, hop, hashes, connection)) {
     *tracked = result;
     return Progress::kTracked;
   }
   const bool translated = connection->Has(ctrack::kSrcNat);
-  tracker_.ConfirmNew(
-      connection,
-      {hashes.original, translated ? tracker_.table().Hash(connection->reply()) : hashes.reply},
-      lane->now);
-  Announce(connection, false);
+  ctrack::TupleHashes final = hashes.tuples;
+  if (translated) final.reply = tracker_.table().Hash(connection->reply());
+  tracker_.ConfirmNew(connection, final, lane->now);
+  if (translated) sources_.Insert(connection->pool_index, hashes.source);
+  TellOwners(connection, false);
   connection->shortcut[static_cast<size_t>(Direction::kOriginal)] =
       WayAlone(lane->in_port, next_hop);
   Pass<kFamily>(lane, frame, connection, Direction::kOriginal, hop, answer->path, ip.l3_length);
@@ -104,13 +104,14 @@ template Pipeline::Impl::Progress Pipeline::Impl::Open<Family::kIpv4>(Lane*, con
 template Pipeline::Impl::Progress Pipeline::Impl::Open<Family::kIpv6>(Lane*, const Frame&, size_t,
                                                                       ctrack::TrackResult*);
 
-// The nat table's answers for a connection that is nobody's yet; `reply_hash`: of its reply, which
-// is the original's mirror. False, and nothing is decided: it isn't as simple as that.
-bool Pipeline::Impl::Bind(const Openings::Answer& answer, const route::RouteResult& route,
-                          uint32_t reply_hash, Connection* connection) {
+// The nat table's answers for a connection that is nobody's yet and whose reply is the original's
+// mirror. False, and nothing is decided: it isn't as simple as that.
+bool Pipeline::Impl::Bind(const Openings::Answer& answer, const NextHop& hop,
+                          const StrangerHashes& hashes, Connection* connection) {
   const ctrack::ConnectionTable& table = tracker_.table();
   const Family family = connection->original().family;
-  if (table.MayHold(reply_hash) && !table.Lookup(connection->reply(), reply_hash).empty()) {
+  if (table.MayHold(hashes.tuples.reply) &&
+      !table.Lookup(connection->reply(), hashes.tuples.reply).empty()) {
     return false;
   }
   const auto is_ours = [this](const net::Tuple& tuple) {
@@ -125,16 +126,19 @@ bool Pipeline::Impl::Bind(const Openings::Answer& answer, const route::RouteResu
   }
   net::NatRange range = *answer.source;
   if (answer.masquerade) {
-    const auto address = SourceOut(route.port, route, family, connection->original().destination);
+    const auto address = family == Family::kIpv4 ? hop.source
+                                                 : SourceOut(hop.out_port, hop.address, family,
+                                                             connection->original().destination);
     if (!address) return false;
     range.SetAddress(*address);
   }
-  const nat::Choice choice =
-      ChooseTuple(connection, net::Manip::kSource, range, connection->original(), kNoClaim, now_);
+  const nat::SourceMap* sources = sources_.MayHold(hashes.source) ? &sources_ : nullptr;
+  const nat::Choice choice = ChooseTuple(connection, net::Manip::kSource, range,
+                                         connection->original(), kNoClaim, sources, now_);
   const net::Tuple reply = net::MirrorEnds(choice.tuple);
   if (choice.exhausted || !is_ours(reply)) return false;
   connection->status |= ctrack::kDstNatDone;
-  if (answer.masquerade) connection->masquerade_port = route.port;
+  if (answer.masquerade) connection->masquerade_port = hop.out_port;
   TakeReply(connection, net::Manip::kSource, choice.tuple, reply);
   return true;
 }

@@ -67,7 +67,7 @@ bool Pipeline::Impl::Translate(Hook hook, const net::NatRange& range) {
   const auto current = net::Mirror(f.ct.connection->reply());
   if (!current) return true;
   const nat::Choice choice =
-      ChooseTuple(f.ct.connection, ManipAt(hook), range, *current, f.claim, f.now);
+      ChooseTuple(f.ct.connection, ManipAt(hook), range, *current, f.claim, &sources_, f.now);
   const auto reply = net::Mirror(choice.tuple);
   if (!reply) return true;
   if (context_.owners->workers() > 1 && !MayHave(f, hook, range, choice, *reply)) return false;

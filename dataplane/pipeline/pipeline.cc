@@ -113,6 +113,11 @@ void Pipeline::Impl::OnConnection(ctrack::ConnEvent event, uint32_t changes,
     if (context_.owners->workers() > 1) TellOwnersOfEnd(connection);
   }
   if (context_.events == nullptr || !context_.events->WantsConnections()) return;
+  Report(event, changes, connection, now);
+}
+
+void Pipeline::Impl::Report(ctrack::ConnEvent event, uint32_t changes,
+                            const ctrack::Connection& connection, net::Time now) {
   ConnRecord record;
   record.time = now;
   record.event = event;

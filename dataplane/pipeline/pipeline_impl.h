@@ -88,6 +88,12 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
  private:
   struct Lane;  // lane.h
 
+  // Of a packet that belongs to no connection.
+  struct StrangerHashes {
+    ctrack::TupleHashes tuples;  // its tuple and the mirror
+    uint32_t source;             // in the map of sources, where there is a nat table
+  };
+
   // What `conntrack -I` wants, as far as it has come; the control thread has one at a time.
   struct Insertion {
     enum Step : uint8_t { kDestination, kSource, kReply };
@@ -172,7 +178,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   template <net::Family kFamily>
   Progress Open(Lane* lane, const Frame& frame, size_t place, ctrack::TrackResult* tracked);
   std::optional<route::RouteResult> PlainWay(const net::Packet& packet) const;
-  bool Bind(const Openings::Answer& answer, const route::RouteResult& route, uint32_t reply_hash,
+  bool Bind(const Openings::Answer& answer, const NextHop& hop, const StrangerHashes& hashes,
             ctrack::Connection* connection);
   void LearnOpening(const Flight& f);
   Openings::Key OpeningOf(net::PortId in_port, net::PortId out_port, const net::ParsedPacket& ip,
@@ -222,6 +228,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool Postrouting(Flight& f);
   bool Confirm(Flight& f);
   void Announce(const ctrack::Connection* connection, bool asked);
+  void TellOwners(const ctrack::Connection* connection, bool asked);
   // Walks a built-in chain; true when the packet goes on. Otherwise the flight is finished.
   bool Chain(Flight& f, net::Table table, net::Hook hook);
   rules::WalkResult Walk(Flight& f, net::Table table, net::Hook hook);
@@ -256,11 +263,11 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   bool SetupNat(Flight& f, net::Hook hook, const net::NatRange& range);
   nat::Choice ChooseTuple(const ctrack::Connection* connection, net::Manip manip,
                           const net::NatRange& range, const net::Tuple& current, ClaimId claim,
-                          net::Time now);
+                          const nat::SourceMap* sources, net::Time now);
   void TakeReply(ctrack::Connection* connection, net::Manip manip, const net::Tuple& translated,
                  const net::Tuple& reply);
   bool BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range);
-  std::optional<net::IpAddress> SourceOut(net::PortId out, const route::RouteResult& route,
+  std::optional<net::IpAddress> SourceOut(net::PortId out, const net::IpAddress& next_hop,
                                           net::Family family,
                                           const net::IpAddress& destination) const;
   bool TranslatePacket(Flight& f, net::Hook hook);
@@ -317,6 +324,9 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void OnConnection(ctrack::ConnEvent event, uint32_t changes, const ctrack::Connection& connection,
                     net::Time now) override;
   void TellOwnersOfEnd(const ctrack::Connection& connection);
+  // Out of line: few want to know.
+  [[gnu::noinline]] void Report(ctrack::ConnEvent event, uint32_t changes,
+                                const ctrack::Connection& connection, net::Time now);
   void OnClosed(ctrack::Connection& connection) override;
   void OnEndsAhead(std::span<ctrack::Connection* const> connections) override;
   void SendFrame(net::Packet* packet) override;
@@ -348,8 +358,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
     size_t ipv6_count = 0;
     std::array<net::Family, kMaxBurst> family;  // by frame; kNotPlain: nothing is known
     std::array<ctrack::TableValue, kMaxBurst> value;
-    // Of those that have no value: of their tuple and its mirror.
-    std::array<ctrack::TupleHashes, kMaxBurst> hashes;
+    std::array<StrangerHashes, kMaxBurst> hashes;  // of those that have no value
   };
   static constexpr auto kNotPlain = static_cast<net::Family>(0);
   Burst burst_;

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -42,6 +43,7 @@ class Boundaries {
     std::sort(cuts_.begin(), cuts_.end());
     cuts_.erase(std::unique(cuts_.begin(), cuts_.end()), cuts_.end());
     cuts_.shrink_to_fit();
+    if (cuts_.size() <= kFew) std::copy(cuts_.begin(), cuts_.end(), few_.begin() + Padding());
     return cuts_.size() <= UINT16_MAX;
   }
 
@@ -49,6 +51,11 @@ class Boundaries {
   uint16_t ClassOf(Value value) const {
     size_t left = cuts_.size();
     if (left == 0) return 0;
+    if (left <= kFew) {
+      Value below = 0;
+      for (const Value cut : few_) below = static_cast<Value>(below + (cut <= value ? 1 : 0));
+      return static_cast<uint16_t>(static_cast<size_t>(below) - Padding());
+    }
     // The answer is from `at` to `at + left`. Either half is as likely, so a branch would be
     // mispredicted; gcc 12 makes one of a `?:` here, but none of a product.
     const Value* at = cuts_.data();
@@ -67,7 +74,13 @@ class Boundaries {
     if (cut != 0) cuts_.push_back(cut);
   }
 
+  // So many are compared with at once, which is sooner done than to search.
+  static constexpr size_t kFew = 16;
+  size_t Padding() const { return kFew - cuts_.size(); }
+
   std::vector<Value> cuts_;  // ascending, each once
+  std::array<Value, kFew>
+      few_{};  // the same behind zeros, which every value reaches, if they are few
 };
 
 // An address as a number in host order: uint32_t for IPv4, Uint128 for IPv6.

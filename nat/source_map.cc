@@ -1,5 +1,10 @@
 #include "nat/source_map.h"
 
+#include <emmintrin.h>
+
+#include <bit>
+#include <cstring>
+
 #include "dataplane/net/random.h"
 #include "nat/range.h"
 
@@ -41,10 +46,10 @@ bool SameSource(const Tuple& a, const Tuple& b) {
 SourceMap::SourceMap(uint32_t slots, uint64_t seed, const Connections* connections, void* memory)
     : hasher_(KeyFromSeed(seed)),
       connections_(*connections),
-      mask_(static_cast<uint32_t>(BucketsFor(slots) - 1)),
+      bucket_count_(BucketsFor(slots)),
       own_memory_(memory == nullptr ? net::ZeroedMemory(BytesFor(slots)) : net::ZeroedMemory()),
       buckets_(static_cast<Bucket*>(memory == nullptr ? own_memory_.get() : memory)),
-      links_(reinterpret_cast<Link*>(buckets_ + BucketsFor(slots))) {}
+      links_(reinterpret_cast<Link*>(buckets_ + bucket_count_)) {}
 
 uint32_t SourceMap::HashOf(const Tuple& tuple) const { return hasher_.Hash(SourceOf(tuple)); }
 
@@ -60,47 +65,87 @@ uint32_t SourceMap::HashOf(uint32_t slot) const {
   return HashOf(key);
 }
 
+inline uint32_t SourceMap::Matches(const Bucket& bucket, uint8_t tag) {
+  // Reads beyond the tags, but within the bucket.
+  const __m128i tags = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bucket.tags));
+  const __m128i same = _mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)));
+  return static_cast<uint32_t>(_mm_movemask_epi8(same)) & ((1U << bucket.size) - 1);
+}
+
+bool SourceMap::MayHold(uint32_t hash) const {
+  const Bucket& bucket = BucketOf(hash);
+  return bucket.list != kNone || Matches(bucket, TagOf(hash)) != 0;
+}
+
+unsigned SourceMap::PlaceOf(const Bucket& bucket, uint32_t slot) {
+  unsigned place = 0;
+  while (place < bucket.size && bucket.slots[place] != slot) ++place;
+  return place;
+}
+
 void SourceMap::Insert(uint32_t slot, uint32_t hash) {
-  Link& link = links_[slot];
-  if (link.next != kNone) return;
   Bucket& bucket = BucketOf(hash);
-  link = {bucket.first == kNone ? kEnd : bucket.first, kNone};
-  if (bucket.first != kNone) links_[bucket.first - 1].previous = slot + 1;
-  bucket.first = slot + 1;
-  bucket.hashes |= BitOf(hash);
+  if (PlaceOf(bucket, slot) != bucket.size) return;
+  if (bucket.list != kNone && links_[slot].next != kNone) return;
+  if (bucket.size == kPlaces) PushToList(&bucket, bucket.slots[--bucket.size]);
+  std::memmove(&bucket.slots[1], &bucket.slots[0], (kPlaces - 1) * sizeof(bucket.slots[0]));
+  std::memmove(&bucket.tags[1], &bucket.tags[0], kPlaces - 1);
+  bucket.slots[0] = slot;
+  bucket.tags[0] = TagOf(hash);
+  ++bucket.size;
+}
+
+void SourceMap::PushToList(Bucket* bucket, uint32_t slot) {
+  links_[slot] = {bucket->list == kNone ? kEnd : bucket->list, kNone};
+  if (bucket->list != kNone) links_[bucket->list - 1].previous = slot + 1;
+  bucket->list = slot + 1;
 }
 
 void SourceMap::Erase(uint32_t slot) {
+  Bucket& bucket = BucketOf(HashOf(slot));
+  const unsigned place = PlaceOf(bucket, slot);
+  if (place == bucket.size) {
+    if (bucket.list != kNone && links_[slot].next != kNone) TakeFromList(&bucket, slot);
+    return;
+  }
+  const unsigned behind = --bucket.size - place;
+  std::memmove(&bucket.slots[place], &bucket.slots[place + 1], behind * sizeof(bucket.slots[0]));
+  std::memmove(&bucket.tags[place], &bucket.tags[place + 1], behind);
+}
+
+void SourceMap::TakeFromList(Bucket* bucket, uint32_t slot) {
   Link& link = links_[slot];
-  if (link.next == kNone) return;
   if (link.next != kEnd) links_[link.next - 1].previous = link.previous;
   if (link.previous != kNone) {
     links_[link.previous - 1].next = link.next;
   } else {
-    Bucket& bucket = BucketOf(HashOf(slot));
-    if (link.next == kEnd) {
-      bucket = {};
-    } else {
-      bucket.first = link.next;
-    }
+    bucket->list = link.next == kEnd ? kNone : link.next;
   }
   link = {};
 }
 
+bool SourceMap::Suits(uint32_t slot, const Tuple& tuple, const NatRange& range,
+                      Tuple* result) const {
+  if (!SameSource(connections_.Original(slot), tuple)) return false;
+  const auto translated = net::Mirror(connections_.Reply(slot));
+  if (!translated || !SourceInRange(*translated, range)) return false;
+  *result = tuple;
+  result->source = translated->source;
+  result->source_key = translated->source_key;
+  return true;
+}
+
 bool SourceMap::Find(const Tuple& tuple, const NatRange& range, Tuple* result) const {
   const uint32_t hash = HashOf(tuple);
-  if (!MayHold(hash)) return false;
-  uint32_t at = BucketOf(hash).first;
-  for (unsigned probe = 0; at != kEnd && probe < kMaxProbes; ++probe) {
+  const Bucket& bucket = BucketOf(hash);
+  for (uint32_t fits = Matches(bucket, TagOf(hash)); fits != 0; fits &= fits - 1) {
+    if (Suits(bucket.slots[std::countr_zero(fits)], tuple, range, result)) return true;
+  }
+  uint32_t at = bucket.list == kNone ? kEnd : bucket.list;
+  for (unsigned probe = kPlaces; at != kEnd && probe < kMaxProbes; ++probe) {
     const uint32_t slot = at - 1;
     at = links_[slot].next;
-    if (!SameSource(connections_.Original(slot), tuple)) continue;
-    const auto translated = net::Mirror(connections_.Reply(slot));
-    if (!translated || !SourceInRange(*translated, range)) continue;
-    *result = tuple;
-    result->source = translated->source;
-    result->source_key = translated->source_key;
-    return true;
+    if (Suits(slot, tuple, range, result)) return true;
   }
   return false;
 }

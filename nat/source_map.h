@@ -1,19 +1,21 @@
 // Which translation a source already has: netfilter's nf_nat_bysource.
 //
 // Overview. A multimap from an original source (address, key, protocol, zone) to the connections
-// that are translated from it, the newest first. The map is only links between the slots of the
-// worker's connection pool and reads the tuples where they are; so it takes the room of two numbers
-// a connection, is never full, and costs a memory access where there is nothing to find.
+// that are translated from it, the newest first. It holds slots of the worker's connection pool and
+// reads the tuples where they are, so it is never full.
 //
-// A bucket has, beside the first of its connections, 32 bits that say which hashes may be in it:
-// most new sources are turned away without a look at anybody's connection.
+// A bucket is a cache line: ten slots, the newest first, and eight bits of each one's hash, so that
+// most new sources are turned away without a look at anybody's connection, and to enter or remove
+// one touches its bucket alone. There are four slots for a bucket; what is too much for one (a
+// resolver sends everything from one port) goes, the oldest first, into a list of links between
+// slots.
 //
 // One thread: each worker has its own.
-// Invariants: a slot is in the bucket of its connection's original source or in none; a bucket's
-// bit is set for each slot in it, and none is when it is empty.
+// Invariants: a slot is in the bucket of its connection's original source or in none; those in the
+// list are older than those beside it.
 #pragma once
 
-#include <bit>
+#include <cstddef>
 #include <cstdint>
 
 #include "dataplane/net/flow_hash.h"
@@ -36,18 +38,19 @@ class SourceMap {
   };
 
   // Slots are below `slots`. `memory`: BytesFor(slots) bytes of zeros, aligned to 64, that outlive
-  // the map; null: it reserves them itself, and touches them as far as it uses them. Throws
-  // std::bad_alloc.
+  // the map, of which the first MainBytesFor(slots) are in use all the time; null: it reserves them
+  // itself. Throws std::bad_alloc.
   SourceMap(uint32_t slots, uint64_t seed, const Connections* connections, void* memory = nullptr);
   static size_t BytesFor(uint32_t slots) {
-    return BucketsFor(slots) * sizeof(Bucket) + (size_t{slots} + 1) * sizeof(Link);
+    return MainBytesFor(slots) + (size_t{slots} + 1) * sizeof(Link);
   }
+  static size_t MainBytesFor(uint32_t slots) { return BucketsFor(slots) * sizeof(Bucket); }
 
   // The hash of a key's source, whatever its destination.
   uint32_t HashOf(net::Ipv4Key key) const;
   uint32_t HashOf(const net::Tuple& tuple) const;
   // False: Find() finds nothing for sources with this hash.
-  bool MayHold(uint32_t hash) const { return (BucketOf(hash).hashes & BitOf(hash)) != 0; }
+  bool MayHold(uint32_t hash) const;
 
   // The connection's tuples are final, and its source is translated. No effect on one that is in.
   // `hash`: of its original source.
@@ -61,33 +64,45 @@ class SourceMap {
   // Find() or Insert() of a source with this hash comes soon.
   void Prefetch(uint32_t hash) const { __builtin_prefetch(&BucketOf(hash), 1); }
   // Erase() of this slot comes soon.
-  void PrefetchErase(uint32_t slot) const {
-    __builtin_prefetch(&links_[slot], 1);
-    __builtin_prefetch(&BucketOf(HashOf(slot)), 1);
-  }
+  void PrefetchErase(uint32_t slot) const { Prefetch(HashOf(slot)); }
 
  private:
-  // Slot numbers are kept one higher.
+  static constexpr unsigned kPlaces = 10;
+  // In the list, slot numbers are kept one higher.
   static constexpr uint32_t kNone = 0;
   static constexpr uint32_t kEnd = UINT32_MAX;
   struct Link {
-    uint32_t next;      // kNone: the slot isn't in; kEnd: it is the last
+    uint32_t next;      // kNone: the slot isn't in the list; kEnd: it is the last
     uint32_t previous;  // kNone: it is the first
   };
-  struct Bucket {
-    uint32_t first;
-    uint32_t hashes;
+  struct alignas(64) Bucket {
+    uint32_t slots[kPlaces];  // the first `size`, the newest first
+    uint8_t tags[kPlaces];    // of their hashes
+    uint8_t size;
+    uint32_t list;  // first of those that found no place; kNone: there are none
   };
-  static size_t BucketsFor(uint32_t slots) { return std::bit_ceil(slots | 1U); }
+  static_assert(sizeof(Bucket) == 64 && offsetof(Bucket, tags) + 16 <= sizeof(Bucket));
+  static uint32_t BucketsFor(uint32_t slots) { return slots / 4 + 1; }
+
+  // Places with this tag, by bit.
+  static uint32_t Matches(const Bucket& bucket, uint8_t tag);
+  // The slot's place, or bucket.size.
+  static unsigned PlaceOf(const Bucket& bucket, uint32_t slot);
+  void PushToList(Bucket* bucket, uint32_t slot);
+  void TakeFromList(Bucket* bucket, uint32_t slot);
+  // The connection in `slot` has this source, translated into the range.
+  bool Suits(uint32_t slot, const net::Tuple& tuple, const net::NatRange& range,
+             net::Tuple* result) const;
 
   // Of the source of the connection in `slot`: the same as of its tuple.
   uint32_t HashOf(uint32_t slot) const;
-  Bucket& BucketOf(uint32_t hash) const { return buckets_[hash & mask_]; }
-  static uint32_t BitOf(uint32_t hash) { return uint32_t{1} << (hash >> 27); }
+  Bucket& BucketOf(uint32_t hash) const { return buckets_[uint64_t{hash} * bucket_count_ >> 32]; }
+  // Other bits than those that choose the bucket.
+  static uint8_t TagOf(uint32_t hash) { return static_cast<uint8_t>(hash); }
 
   const net::FlowHasher hasher_;
   const Connections& connections_;
-  const uint32_t mask_;
+  const uint32_t bucket_count_;
   const net::ZeroedMemory own_memory_;  // empty when the memory is the caller's
   Bucket* const buckets_;
   Link* const links_;  // by slot

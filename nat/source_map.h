@@ -38,13 +38,12 @@ class SourceMap {
   };
 
   // Slots are below `slots`. `memory`: BytesFor(slots) bytes of zeros, aligned to 64, that outlive
-  // the map, of which the first MainBytesFor(slots) are in use all the time; null: it reserves them
-  // itself. Throws std::bad_alloc.
+  // the map; null: it reserves them itself, and touches them as far as it uses them. Throws
+  // std::bad_alloc.
   SourceMap(uint32_t slots, uint64_t seed, const Connections* connections, void* memory = nullptr);
   static size_t BytesFor(uint32_t slots) {
-    return MainBytesFor(slots) + (size_t{slots} + 1) * sizeof(Link);
+    return BucketsFor(slots) * sizeof(Bucket) + (size_t{slots} + 1) * sizeof(Link);
   }
-  static size_t MainBytesFor(uint32_t slots) { return BucketsFor(slots) * sizeof(Bucket); }
 
   // The hash of a key's source, whatever its destination.
   uint32_t HashOf(net::Ipv4Key key) const;

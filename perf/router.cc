@@ -129,8 +129,7 @@ net::Status Router::MakePipeline() {
   const auto reserve = [](size_t bytes) { return dpdk::ReserveLargePages(bytes, bytes); };
   connection_memory_ = reserve(ctrack::ConnectionPool::BytesFor(connections));
   table_memory_ = reserve(ctrack::FlowTable::BytesFor(tuples));
-  source_memory_ = dpdk::ReserveLargePages(nat::SourceMap::BytesFor(connections),
-                                           nat::SourceMap::MainBytesFor(connections));
+  source_memory_ = reserve(nat::SourceMap::BytesFor(connections));
   if (!connection_memory_ || !table_memory_ || !source_memory_) {
     return net::Error{"no memory for the connections"};
   }

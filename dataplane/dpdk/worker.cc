@@ -92,12 +92,11 @@ void Worker::MakeTables(const net::FlowHasher& hasher) {
   const size_t buckets = ctrack::FlowTable::BytesFor(tuples);
   const size_t sources = nat::SourceMap::BytesFor(capacity);
   // Linux would give more than there is, and end this process or another when it is touched.
-  const size_t main_sources = nat::SourceMap::MainBytesFor(capacity);
-  const size_t touched = share(connections) + buckets + main_sources;
+  const size_t touched = share(connections) + buckets + sources;
   if (touched > PhysicalMemory() / world_.owners->workers()) throw std::bad_alloc();
   connection_memory_ = reserve(connections, share(connections));
   table_memory_ = reserve(buckets, buckets);
-  source_memory_ = reserve(sources, main_sources);
+  source_memory_ = reserve(sources, sources);
   pool_ = std::make_unique<ctrack::ConnectionPool>(capacity, connection_memory_.get());
   table_ = std::make_unique<ctrack::FlowTable>(tuples, hasher, *pool_, table_memory_.get());
 }

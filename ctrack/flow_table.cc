@@ -76,51 +76,53 @@ TableValue FlowTable::Lookup(const Tuple& tuple, uint32_t hash) const {
   return ValueOf(buckets_[place.bucket].references[place.entry]);
 }
 
-// First all buckets are asked for, then all connections, then each is looked at.
+// Reads the bucket and asks for the connection.
 template <typename Key>
-inline void FlowTable::FindBurst(std::span<const Key> keys, std::span<const uint32_t> hashes,
-                                 std::span<TableValue> values) const {
-  std::array<uint32_t, kMaxBurst> first;
-  for (size_t i = 0; i < keys.size(); ++i) Prefetch(hashes[i]);
-  for (size_t i = 0; i < keys.size(); ++i) {
-    const Bucket& bucket = buckets_[HomeOf(hashes[i])];
-    const uint32_t fits = Matches(bucket, TagOf(hashes[i]));
-    first[i] = fits == 0 ? kNone : bucket.references[std::countr_zero(fits)];
-    if ((first[i] & kRemote) != 0) continue;  // or none
-    const Connection& connection = At(first[i]);
-    __builtin_prefetch(&connection, 1);
-    if constexpr (std::is_same_v<Key, Tuple>) {
-      __builtin_prefetch(&connection.tuples[first[i] & 1]);
-    }
-    // UDP rarely needs a connection's second line.
-    if (keys[i].protocol == net::kProtoTcp) __builtin_prefetch(&connection.protocol, 1);
-  }
-  for (size_t i = 0; i < keys.size(); ++i) {
-    if (first[i] == kNone) {
-      const Bucket& bucket = buckets_[HomeOf(hashes[i])];
-      if (bucket.passed == 0) {
-        values[i] = {};
-        continue;
-      }
-    } else if (Is(first[i], keys[i])) {
-      values[i] = ValueOf(first[i]);
-      continue;
-    }
-    const Place place = Find(keys[i], hashes[i]);
-    values[i] = place.bucket == kNone ? TableValue()
-                                      : ValueOf(buckets_[place.bucket].references[place.entry]);
-  }
+inline uint32_t FlowTable::Expect(const Key& key, uint32_t hash) const {
+  const Bucket& bucket = buckets_[HomeOf(hash)];
+  const uint32_t fits = Matches(bucket, TagOf(hash));
+  if (fits == 0) return bucket.passed == 0 ? kNone : kElsewhere;
+  const uint32_t reference = bucket.references[std::countr_zero(fits)];
+  if ((reference & kRemote) != 0) return reference;
+  const Connection& connection = At(reference);
+  __builtin_prefetch(&connection, 1);
+  if constexpr (std::is_same_v<Key, Tuple>) __builtin_prefetch(&connection.tuples[reference & 1]);
+  // UDP rarely needs a connection's second line.
+  if (key.protocol == net::kProtoTcp) __builtin_prefetch(&connection.protocol, 1);
+  return reference;
 }
 
+template <typename Key>
+inline TableValue FlowTable::Resolve(const Key& key, uint32_t hash, uint32_t candidate) const {
+  if (candidate == kNone) return {};
+  if (candidate != kElsewhere && Is(candidate, key)) return ValueOf(candidate);
+  const Place place = Find(key, hash);
+  if (place.bucket == kNone) return {};
+  return ValueOf(buckets_[place.bucket].references[place.entry]);
+}
+
+// First all buckets are asked for, then all connections, then each is looked at.
 void FlowTable::LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                             std::span<TableValue> values) const {
-  FindBurst(tuples, hashes, values);
+  std::array<uint32_t, kMaxBurst> candidates;
+  for (size_t i = 0; i < tuples.size(); ++i) Prefetch(hashes[i]);
+  for (size_t i = 0; i < tuples.size(); ++i) candidates[i] = Expect(tuples[i], hashes[i]);
+  for (size_t i = 0; i < tuples.size(); ++i) {
+    values[i] = Resolve(tuples[i], hashes[i], candidates[i]);
+  }
 }
 
-void FlowTable::LookupBurst(std::span<const Ipv4Key> keys, std::span<uint32_t> hashes,
-                            std::span<TableValue> values) const {
-  hasher_.HashBurst(keys, hashes);
-  FindBurst(keys, hashes, values);
+void FlowTable::ExpectBurst(std::span<const Ipv4Key> keys, std::span<const uint32_t> hashes,
+                            std::span<uint32_t> candidates) const {
+  for (size_t i = 0; i < keys.size(); ++i) candidates[i] = Expect(keys[i], hashes[i]);
+}
+
+void FlowTable::ResolveBurst(std::span<const Ipv4Key> keys, std::span<const uint32_t> hashes,
+                             std::span<const uint32_t> candidates,
+                             std::span<TableValue> values) const {
+  for (size_t i = 0; i < keys.size(); ++i) {
+    values[i] = Resolve(keys[i], hashes[i], candidates[i]);
+  }
 }
 
 bool FlowTable::MayHold(uint32_t hash) const {

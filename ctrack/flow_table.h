@@ -49,8 +49,11 @@ class FlowTable final : public ConnectionTable {
   TableValue Lookup(const Tuple& tuple, uint32_t hash) const override;
   void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                    std::span<TableValue> values) const override;
-  void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes,
-                   std::span<TableValue> values) const override;
+  void ExpectBurst(std::span<const net::Ipv4Key> keys, std::span<const uint32_t> hashes,
+                   std::span<uint32_t> candidates) const override;
+  void ResolveBurst(std::span<const net::Ipv4Key> keys, std::span<const uint32_t> hashes,
+                    std::span<const uint32_t> candidates,
+                    std::span<TableValue> values) const override;
   void Prefetch(std::span<const uint32_t> hashes) const override {
     for (const uint32_t hash : hashes) Prefetch(hash);
   }
@@ -66,6 +69,9 @@ class FlowTable final : public ConnectionTable {
   // remote entry.
   static constexpr uint32_t kRemote = 1U << 31;
   static constexpr uint32_t kNone = UINT32_MAX;
+  // A candidate: a reference, or one of these.
+  static constexpr uint32_t kElsewhere = UINT32_MAX - 1;  // not in its home bucket, if at all
+  static_assert(kNobody == kNone);
   struct alignas(64) Bucket {
     uint16_t tags[kEntries];
     uint16_t used;    // by bit
@@ -100,9 +106,11 @@ class FlowTable final : public ConnectionTable {
   // kNone in .bucket: not there. Key: Tuple or Ipv4Key.
   template <typename Key>
   Place Find(const Key& key, uint32_t hash) const;
+  // Of a look-up in two steps.
   template <typename Key>
-  void FindBurst(std::span<const Key> keys, std::span<const uint32_t> hashes,
-                 std::span<TableValue> values) const;
+  uint32_t Expect(const Key& key, uint32_t hash) const;
+  template <typename Key>
+  TableValue Resolve(const Key& key, uint32_t hash, uint32_t candidate) const;
   void Remove(const Place& place, uint32_t hash);
   uint32_t AddRemote(const Tuple& tuple, unsigned worker);
 

@@ -50,9 +50,16 @@ class ConnectionTable {
   // At most 64 tuples at once; all spans have the same size.
   virtual void LookupBurst(std::span<const Tuple> tuples, std::span<const uint32_t> hashes,
                            std::span<TableValue> values) const = 0;
-  // The same for IPv4 tuples in their short form, whose hashes it tells.
-  virtual void LookupBurst(std::span<const net::Ipv4Key> keys, std::span<uint32_t> hashes,
-                           std::span<TableValue> values) const = 0;
+  // The same for IPv4 tuples in their short form, in two steps, so that what the second one reads
+  // can come while others are dealt with. The first one tells where to look; `candidates` are the
+  // table's own, and kNobody where it is certain that there is nobody. Between the two the table
+  // may change: what the second one then finds was there at one of these times.
+  static constexpr uint32_t kNobody = UINT32_MAX;
+  virtual void ExpectBurst(std::span<const net::Ipv4Key> keys, std::span<const uint32_t> hashes,
+                           std::span<uint32_t> candidates) const = 0;
+  virtual void ResolveBurst(std::span<const net::Ipv4Key> keys, std::span<const uint32_t> hashes,
+                            std::span<const uint32_t> candidates,
+                            std::span<TableValue> values) const = 0;
   // Asks for what look-ups, inserts or removals of tuples with these hashes read first.
   virtual void Prefetch(std::span<const uint32_t> hashes) const = 0;
   // False: no tuple in the table has this hash. True: there may be one.

@@ -106,7 +106,8 @@ void Pipeline::Impl::Flush(Lane* lane) {
 
 void Pipeline::Impl::Recognise(std::span<const Frame> frames, net::PortId in_port) {
   Burst& burst = burst_;
-  burst.ipv4_count = burst.ipv6_count = 0;
+  burst.ipv4_count = burst.ipv6_count = burst.ipv4_resolved = 0;
+  size_t asked = 0;  // keys whose buckets are on their way
   const uint64_t mac = RawMac(routes().port(in_port).mac);
   const bool promiscuous = ((context_.promiscuous_ports >> in_port) & 1) != 0;
   const bool alone = context_.owners->workers() == 1;
@@ -131,31 +132,37 @@ void Pipeline::Impl::Recognise(std::span<const Frame> frames, net::PortId in_por
       burst.family[i] = Family::kIpv6;
       burst.ipv6_place[burst.ipv6_count++] = static_cast<uint8_t>(i);
     }
+    // Some at a time: their buckets come while the next are recognised.
+    constexpr size_t kAtOnce = 8;
+    if (burst.ipv4_count - asked < kAtOnce) continue;
+    AskForBuckets(asked, kAtOnce);
+    asked += kAtOnce;
   }
+  AskForBuckets(asked, burst.ipv4_count - asked);
+  burst.ipv4_unresolved_from = burst.ipv4_count == 0 ? kMaxBurst : burst.ipv4_place[0];
 }
 
+void Pipeline::Impl::AskForBuckets(size_t first, size_t count) {
+  const ctrack::ConnectionTable& table = tracker_.table();
+  const std::span<uint32_t> hashes(&burst_.ipv4_hash[first], count);
+  table.HashBurst({&burst_.ipv4[first], count}, hashes);
+  table.Prefetch(hashes);
+}
+
+// The first half of the look-ups: who has nobody is known then.
 void Pipeline::Impl::LookUp() {
   Burst& burst = burst_;
   const ctrack::ConnectionTable& table = tracker_.table();
-  std::array<ctrack::TableValue, kMaxBurst> values;
-  // Some at a time: the connections of the first come while the next are looked up.
-  constexpr size_t kChunk = 32;
+  const std::span<const net::Ipv4Key> keys(burst.ipv4.data(), burst.ipv4_count);
+  table.ExpectBurst(keys, {burst.ipv4_hash.data(), keys.size()},
+                    {burst.ipv4_candidate.data(), keys.size()});
   size_t unknown = 0;
   std::array<net::Ipv4Key, kMaxBurst> strangers;
   std::array<uint8_t, kMaxBurst> places;
-  std::array<uint32_t, kMaxBurst> hashes;
-  for (size_t first = 0; first < burst.ipv4_count; first += kChunk) {
-    const size_t count = std::min(kChunk, burst.ipv4_count - first);
-    const std::span<const net::Ipv4Key> keys(&burst.ipv4[first], count);
-    table.LookupBurst(keys, hashes, {values.data(), count});
-    for (size_t i = 0; i < count; ++i) {
-      const uint8_t place = burst.ipv4_place[first + i];
-      burst.value[place] = values[i];
-      if (!values[i].empty()) continue;
-      burst.hashes[place].tuples.original = hashes[i];
-      places[unknown] = place;
-      strangers[unknown++] = keys[i];
-    }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (burst.ipv4_candidate[i] != ctrack::ConnectionTable::kNobody) continue;
+    places[unknown] = burst.ipv4_place[i];
+    strangers[unknown++] = keys[i];
   }
   // Most of the others will become connections.
   if (unknown != 0) {
@@ -163,6 +170,8 @@ void Pipeline::Impl::LookUp() {
     PrefetchAnswers({strangers.data(), unknown}, {places.data(), unknown});
   }
   if (burst.ipv6_count == 0) return;
+  std::array<ctrack::TableValue, kMaxBurst> values;
+  std::array<uint32_t, kMaxBurst> hashes;
   const std::span<const net::Tuple> tuples(burst.ipv6.data(), burst.ipv6_count);
   table.HashBurst(tuples, {hashes.data(), tuples.size()});
   table.LookupBurst(tuples, {hashes.data(), tuples.size()}, {values.data(), tuples.size()});
@@ -173,6 +182,26 @@ void Pipeline::Impl::LookUp() {
     burst.hashes[place] = {{hashes[i], table.Hash(net::MirrorEnds(tuples[i]))},
                            sources_.HashOf(tuples[i])};
   }
+}
+
+// The second half for the next IPv4 packets of the burst: few at a time, so that the connections of
+// the others come while these are passed on.
+void Pipeline::Impl::ResolveNext() {
+  constexpr size_t kAtOnce = 8;
+  Burst& burst = burst_;
+  const size_t first = burst.ipv4_resolved;
+  const size_t count = std::min(kAtOnce, burst.ipv4_count - first);
+  std::array<ctrack::TableValue, kAtOnce> values;
+  tracker_.table().ResolveBurst({&burst.ipv4[first], count}, {&burst.ipv4_hash[first], count},
+                                {&burst.ipv4_candidate[first], count}, {values.data(), count});
+  for (size_t i = 0; i < count; ++i) {
+    const uint8_t place = burst.ipv4_place[first + i];
+    burst.value[place] = values[i];
+    if (values[i].empty()) burst.hashes[place].tuples.original = burst.ipv4_hash[first + i];
+  }
+  burst.ipv4_resolved += count;
+  burst.ipv4_unresolved_from =
+      burst.ipv4_resolved == burst.ipv4_count ? kMaxBurst : burst.ipv4_place[burst.ipv4_resolved];
 }
 
 // These packets are likely to begin connections: the places of their answers' tuples, untranslated
@@ -245,6 +274,7 @@ void Pipeline::Impl::ReceiveBurst(std::span<const Frame> frames, net::PortId in_
     const Family family = burst_.family[i];
     Progress progress = Progress::kNone;
     ctrack::TrackResult tracked;
+    if (i >= burst_.ipv4_unresolved_from) ResolveNext();
     if (family == Family::kIpv4) {
       progress = TakeShort<Family::kIpv4>(&lane, frames[i], i, &tracked);
     } else if (family == Family::kIpv6) {

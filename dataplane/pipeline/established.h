@@ -6,8 +6,10 @@
 // direction: what to write into the packet, which path's counter to raise, where to send it. A
 // burst is then handled in stages, so that waiting for memory overlaps:
 //
-//   recognise   plain packets (net/plain.h) and their tuples, straight from the frame
-//   look up     their hashes and table entries in bulk, asking for the connections' lines
+//   recognise   plain packets (net/plain.h) and their tuples, straight from the frame; their hashes,
+//               and their buckets are asked for
+//   look up     the buckets, and the connections' lines are asked for; who has nobody is known
+//   resolve     the connections, eight at a time, while the others come
 //   follow      each in turn: compare one number, prove the transport checksum, let the protocol
 //               look, rewrite, count, send. Whatever is unusual goes the slow way at its turn.
 //

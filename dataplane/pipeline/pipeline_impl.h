@@ -136,7 +136,9 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   template <typename Whole>
   void ReceiveBurst(std::span<const Frame> frames, net::PortId in_port, net::Time now, Whole whole);
   void Recognise(std::span<const Frame> frames, net::PortId in_port);
+  void AskForBuckets(size_t first, size_t count);
   void LookUp();
+  void ResolveNext();
   void PrefetchAnswers(std::span<net::Ipv4Key> keys, std::span<const uint8_t> places);
   template <net::Family kFamily>
   bool Follow(Lane* lane, const Frame& frame, ctrack::TableValue value);
@@ -352,10 +354,14 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   struct Burst {
     std::array<net::Ipv4Key, kMaxBurst> ipv4;
     std::array<net::Tuple, kMaxBurst> ipv6;
+    std::array<uint32_t, kMaxBurst> ipv4_hash;
+    std::array<uint32_t, kMaxBurst> ipv4_candidate;
     std::array<uint8_t, kMaxBurst> ipv4_place;  // which frame a key is of
     std::array<uint8_t, kMaxBurst> ipv6_place;
     size_t ipv4_count = 0;
     size_t ipv6_count = 0;
+    size_t ipv4_resolved = 0;                   // keys
+    size_t ipv4_unresolved_from = 0;            // the first frame of the others
     std::array<net::Family, kMaxBurst> family;  // by frame; kNotPlain: nothing is known
     std::array<ctrack::TableValue, kMaxBurst> value;
     std::array<StrangerHashes, kMaxBurst> hashes;  // of those that have no value

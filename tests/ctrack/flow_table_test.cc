@@ -247,11 +247,15 @@ TEST_F(FlowTableTest, BurstsOfShortKeysAgreeWithSingleLookups) {
     for (net::Ipv4Key& key : keys) key = net::Ipv4Key(Ipv4Tuple(random.Below(600), 9));
     std::vector<TableValue> values(size, TableValue::Remote(9999));
     std::vector<uint32_t> hashes(size);
-    table->LookupBurst(keys, hashes, values);
+    std::vector<uint32_t> candidates(size);
+    table->HashBurst(keys, hashes);
+    table->ExpectBurst(keys, hashes, candidates);
+    table->ResolveBurst(keys, hashes, candidates, values);
     for (size_t i = 0; i < size; ++i) {
       EXPECT_EQ(values[i].word(), table->Lookup(keys[i].ToTuple()).word()) << i;
       EXPECT_EQ(hashes[i], table->Hash(keys[i].ToTuple())) << i;
       EXPECT_TRUE(values[i].empty() || table->MayHold(hashes[i])) << i;
+      EXPECT_EQ(candidates[i] == ConnectionTable::kNobody, !table->MayHold(hashes[i])) << i;
     }
   }
 }

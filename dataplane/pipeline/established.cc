@@ -144,8 +144,9 @@ void Pipeline::Impl::Recognise(std::span<const Frame> frames, net::PortId in_por
 
 void Pipeline::Impl::AskForBuckets(size_t first, size_t count) {
   const ctrack::ConnectionTable& table = tracker_.table();
-  const std::span<uint32_t> hashes(&burst_.ipv4_hash[first], count);
-  table.HashBurst({&burst_.ipv4[first], count}, hashes);
+  // There may be none left.
+  const std::span<uint32_t> hashes(burst_.ipv4_hash.data() + first, count);
+  table.HashBurst({burst_.ipv4.data() + first, count}, hashes);
   table.Prefetch(hashes);
 }
 

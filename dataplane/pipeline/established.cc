@@ -198,7 +198,12 @@ void Pipeline::Impl::ResolveNext() {
   for (size_t i = 0; i < count; ++i) {
     const uint8_t place = burst.ipv4_place[first + i];
     burst.value[place] = values[i];
-    if (values[i].empty()) burst.hashes[place].tuples.original = burst.ipv4_hash[first + i];
+    if (!values[i].empty()) continue;
+    // Those of the others were asked for ahead.
+    if (burst.ipv4_candidate[first + i] != ctrack::ConnectionTable::kNobody) {
+      PrefetchAnswers({&burst.ipv4[first + i], 1}, {&place, 1});
+    }
+    burst.hashes[place].tuples.original = burst.ipv4_hash[first + i];
   }
   burst.ipv4_resolved += count;
   burst.ipv4_unresolved_from =

@@ -203,8 +203,8 @@ class Tracker {
   void ReapBefore(Time now);
   bool EarlyDrop(Time now);
   bool UnderPressure() const;
-  // Connections whose ends are done side by side. Each asks for three lines or so at once: with
-  // more of them the memory has them wait, and what comes first is gone before its turn.
+  // Connections whose ends are done side by side. More of them gained nothing that could be
+  // measured.
   static constexpr size_t kTogether = 8;
   struct Lot {
     std::array<Connection*, kTogether> connections;

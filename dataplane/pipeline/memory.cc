@@ -149,7 +149,7 @@ uint16_t Pipeline::Impl::InternHop(const route::RouteResult& route, net::Family 
   hop.generation = neighbors_.generation();
   hop.address = route.next_hop;
   if (family == net::Family::kIpv4) {
-    hop.source = SourceOut(route.port, route.next_hop, family, route.next_hop);
+    hop.source = routes().SourceFor(route.port, family, route.next_hop);
   }
   return next_hops_.Intern(hop);
 }

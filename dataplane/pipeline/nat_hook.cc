@@ -133,14 +133,6 @@ bool Pipeline::Impl::LeaveAsItIs(ctrack::Connection* connection, Manip manip) {
   return true;
 }
 
-// MASQUERADE's address for what leaves by `out`.
-std::optional<net::IpAddress> Pipeline::Impl::SourceOut(net::PortId out,
-                                                        const net::IpAddress& next_hop,
-                                                        net::Family family,
-                                                        const net::IpAddress& destination) const {
-  return routes().SourceFor(out, family, family == net::Family::kIpv4 ? next_hop : destination);
-}
-
 // MASQUERADE and REDIRECT take their address from the port.
 bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range) {
   if (!result.masquerade && !result.redirect) return true;
@@ -150,7 +142,8 @@ bool Pipeline::Impl::BindingFor(Flight& f, const rules::WalkResult& result, net:
   if (result.masquerade && f.out == net::kLoopbackPort && family == net::Family::kIpv6) {
     address = destination;  // RFC 6724 rule 1: the destination is an own address
   } else if (result.masquerade) {
-    address = SourceOut(f.out, f.route.next_hop, family, destination);
+    const bool v4 = family == net::Family::kIpv4;
+    address = routes().SourceFor(f.out, family, v4 ? f.route.next_hop : destination);
   } else if (f.in != net::kNoPort) {
     address = routes().RedirectTo(f.in, family, destination);
   } else {

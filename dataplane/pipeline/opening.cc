@@ -126,9 +126,10 @@ bool Pipeline::Impl::Bind(const Openings::Answer& answer, const NextHop& hop,
   }
   net::NatRange range = *answer.source;
   if (answer.masquerade) {
-    const auto address = family == Family::kIpv4 ? hop.source
-                                                 : SourceOut(hop.out_port, hop.address, family,
-                                                             connection->original().destination);
+    const auto address =
+        family == Family::kIpv4
+            ? hop.source
+            : routes().SourceFor(hop.out_port, family, connection->original().destination);
     if (!address) return false;
     range.SetAddress(*address);
   }

@@ -269,9 +269,6 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void TakeReply(ctrack::Connection* connection, net::Manip manip, const net::Tuple& translated,
                  const net::Tuple& reply);
   bool BindingFor(Flight& f, const rules::WalkResult& result, net::NatRange* range);
-  std::optional<net::IpAddress> SourceOut(net::PortId out, const net::IpAddress& next_hop,
-                                          net::Family family,
-                                          const net::IpAddress& destination) const;
   bool TranslatePacket(Flight& f, net::Hook hook);
   bool TranslateIcmpError(Flight& f, net::Hook hook);
 

@@ -5,16 +5,15 @@
 // between which bounds of the rules its addresses and ports lie (rules/classify/tuple_classes.h).
 // Where a walk has read nothing else, every first packet of the opening is told the same.
 //
-// Filled by walks, emptied with every snapshot. An opening has two places; of those that want one
-// the last two have it.
+// Filled by walks, emptied with every snapshot.
 // Threads: one.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "dataplane/net/nat_range.h"
 #include "dataplane/net/packet.h"
+#include "dataplane/pipeline/two_places.h"
 #include "dataplane/rules/worker_rules.h"
 
 namespace postern::pipeline {
@@ -25,6 +24,9 @@ class Openings {
     uint64_t way = 0;  // 0: none
     uint64_t tuple = 0;
     friend bool operator==(const Key&, const Key&) = default;
+    constexpr uint64_t Mixed() const {
+      return (way ^ tuple * 0xff51afd7ed558ccdU) * 0x9e3779b97f4a7c15U;
+    }
   };
   static constexpr Key KeyOf(net::PortId in_port, net::PortId out_port, const net::ParsedPacket& ip,
                              uint64_t tuple_class) {
@@ -41,38 +43,13 @@ class Openings {
     const net::NatRange* source = nullptr;  // the rule set's; null: the source stays
   };
 
-  void Clear() { places_ = {}; }
-  void Set(const Key& key, const Answer& answer) {
-    Place* first = &places_[PlaceOf(key)];
-    Place* second = &places_[PlaceOf(key) ^ 1];
-    if (first->key != key && first->key.way != 0) {
-      if (second->key == key || second->key.way == 0) {
-        first = second;
-      } else {
-        *second = *first;
-      }
-    }
-    *first = {key, answer};
-  }
+  void Clear() { answers_.Clear(); }
+  void Set(const Key& key, const Answer& answer) { answers_.Set(key, answer); }
   // Null: none of these has walked.
-  const Answer* Find(const Key& key) const {
-    const size_t first = PlaceOf(key);
-    if (places_[first].key == key) return &places_[first].answer;
-    return places_[first ^ 1].key == key ? &places_[first ^ 1].answer : nullptr;
-  }
+  const Answer* Find(const Key& key) const { return answers_.Find(key); }
 
  private:
-  struct Place {
-    Key key;
-    Answer answer;
-  };
-  static constexpr unsigned kBits = 10;
-  // The first of a key's two places.
-  static constexpr size_t PlaceOf(const Key& key) {
-    const uint64_t mixed = (key.way ^ key.tuple * 0xff51afd7ed558ccdU) * 0x9e3779b97f4a7c15U;
-    return static_cast<size_t>(mixed >> (64 - kBits));
-  }
-  std::array<Place, size_t{1} << kBits> places_{};
+  TwoPlaces<Key, Answer, 10> answers_;
 };
 
 }  // namespace postern::pipeline

@@ -139,6 +139,7 @@ class Pipeline::Impl final : private ctrack::ConnectionObserver,
   void AskForBuckets(size_t first, size_t count);
   void LookUp();
   void ResolveNext();
+  // Of the packets in these places; the keys are others afterwards.
   void PrefetchAnswers(std::span<net::Ipv4Key> keys, std::span<const uint8_t> places);
   template <net::Family kFamily>
   bool Follow(Lane* lane, const Frame& frame, ctrack::TableValue value);

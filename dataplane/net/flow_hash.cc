@@ -112,8 +112,7 @@ __attribute__((target("aes,sse4.1"))) uint32_t AesHashIpv4(const uint8_t* key,
   return AesHashParts(key, ipv4);
 }
 
-template <typename T>
-__attribute__((target("aes,sse4.1"))) uint32_t AesHashOne(const uint8_t* key, const T& tuple) {
+__attribute__((target("aes,sse4.1"))) uint32_t AesHashIpv6(const uint8_t* key, const Tuple& tuple) {
   return AesHash(_mm_loadu_si128(reinterpret_cast<const __m128i*>(key)), tuple);
 }
 
@@ -148,7 +147,7 @@ uint32_t FlowHasher::Hash(const Tuple& tuple) const {
   if (tuple.family == Family::kIpv4) {
     return aes_ ? AesHashIpv4(key_.data(), tuple) : Hash(Ipv4Key(tuple));
   }
-  if (aes_) return AesHashOne(key_.data(), tuple);
+  if (aes_) return AesHashIpv6(key_.data(), tuple);
   return static_cast<uint32_t>(SipHash(key_).Hash(tuple));
 }
 

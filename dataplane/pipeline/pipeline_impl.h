@@ -33,6 +33,7 @@
 #include "dataplane/pipeline/openings.h"
 #include "dataplane/pipeline/path_classes.h"
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/pipeline/pool_tuples.h"
 #include "dataplane/route/fragment.h"
 #include "dataplane/route/icmp_error.h"
 #include "dataplane/route/neighbor_table.h"
@@ -40,22 +41,6 @@
 #include "nat/source_map.h"
 
 namespace postern::pipeline {
-
-// The connections of a pool, for the map of translated sources.
-class PoolTuples final : public nat::SourceMap::Connections {
- public:
-  explicit PoolTuples(ctrack::ConnectionPool* pool) : pool_(pool) {}
-  const net::Tuple& Original(uint32_t slot) const override { return pool_->At(slot)->original(); }
-  const net::Tuple& Reply(uint32_t slot) const override { return pool_->At(slot)->reply(); }
-  bool OriginalKey(uint32_t slot, net::Ipv4Key* key) const override {
-    const ctrack::Connection& connection = pool_->slots()[slot];
-    if (connection.HasKeys()) *key = connection.Key(net::Direction::kOriginal);
-    return connection.HasKeys();
-  }
-
- private:
-  ctrack::ConnectionPool* pool_;
-};
 
 class Pipeline::Impl final : private ctrack::ConnectionObserver,
                              private route::NeighborSink,

@@ -193,9 +193,11 @@ void Pipeline::Impl::LeaveForwarded(Flight& f) {
   if (!Confirm(f)) return;
   net::Packet* packet = f.packet;
   const route::RouteResult route = f.route;
+  // It may have met rules that are gone by now (LeaveRules).
+  const bool waited = f.claim != kNoClaim;
   Finish(f, Verdict::kAccept, DropReason::kNone);
   LearnShortcut(f);
-  LearnOpening(f);
+  if (!waited) LearnOpening(f);
   SendOut(packet, route, f.now);
 }
 

@@ -294,6 +294,39 @@ TEST_P(Claims, NewRulesJudgeWhatWaitedBeforeThem) {
   EXPECT_EQ(world.engine().buffers_in_use(), 0U);
 }
 
+// Who had met the old rules when they went leaves as they said, but is no example for others.
+TEST_P(Claims, WhatHasMetTheOldRulesTeachesNothingAboutTheNew) {
+  const auto translate_to = [this](const char* address) {
+    world.Chain(Table::kNat, "POSTROUTING").rules = {
+        To("wan0", Proto(net::kProtoUdp, MakeRule(rules::SnatTarget{RangeTo(address, 4000)})))};
+    world.Publish();
+  };
+  // Sources as they left. By the client's port the answers' owner is the holder or not.
+  const auto send = [this](unsigned first) {
+    std::multiset<std::string> sources;
+    for (unsigned i = first; i < first + kClients; ++i) {
+      const std::string server = "198.51.100." + std::to_string(i);
+      const auto port = static_cast<uint16_t>(6000 + i);
+      for (const Sent& one :
+           world.Send(kLan, Packet().Ipv4("192.168.1.10", server).Udp(port, 53), kStart)) {
+        sources.insert(net::ToString(net::Family::kIpv4, ParseSent(one).source));
+      }
+    }
+    return sources;
+  };
+  translate_to("203.0.113.9");
+  world.engine().HoldEntries(true);
+  const size_t sent = send(1).size();
+  ASSERT_LT(sent, kClients);
+  world.Chain(Table::kFilter, "FORWARD").rules = {MakeRule(rules::AcceptTarget{})};
+  translate_to("203.0.113.10");
+  world.engine().HoldEntries(false);
+  EXPECT_EQ(world.engine().conntrack_entries(), kClients);
+  EXPECT_EQ(send(101).count("203.0.113.10"), kClients);
+  EXPECT_EQ(world.Count(Table::kFilter, 1, 1).packets, kClients);
+  EXPECT_EQ(world.Count(Table::kNat, 3, 1).packets, kClients);
+}
+
 // Room is bounded; who finds none is counted, and nothing is kept of him.
 TEST_P(Claims, MoreQuestionsThanRoomAreRefused) {
   ForwardToServer();

@@ -1,4 +1,5 @@
-// A small map that forgets: a key has two places, and of those that want one the last two have it.
+// A small map that forgets: a key has two places. Where both are taken it gets the first, who had
+// that moves to the second, and who had the second is forgotten.
 //
 // Key{} is nobody's. Key::Mixed() spreads over all 64 bits; the highest choose the first place.
 // Threads: one.

@@ -21,7 +21,8 @@ constexpr uint32_t kTailroom = 64;
 // theirs: a burst's headers would fight for one set of the cache. Ordinary memory is for devices
 // without DMA, so there the buffers lie side by side.
 rte_mempool* MakeMbufs(unsigned count, uint16_t room, const char* operations) {
-  constexpr uint16_t kPrivate = RTE_ALIGN(sizeof(BufferMeta), RTE_MBUF_PRIV_ALIGN);
+  // A frame's data begins where a cache line does, so that a small one is in one alone.
+  constexpr uint16_t kPrivate = RTE_ALIGN(sizeof(BufferMeta), RTE_CACHE_LINE_SIZE);
   rte_pktmbuf_pool_private layout{};
   layout.mbuf_data_room_size = static_cast<uint16_t>(room + RTE_PKTMBUF_HEADROOM);
   layout.mbuf_priv_size = kPrivate;

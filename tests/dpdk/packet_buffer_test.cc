@@ -39,6 +39,16 @@ TEST_F(PacketPoolTest, GivesAnyLengthWithHeadroom) {
   }
 }
 
+// A small frame is a line then, for the port that writes it and for who reads it.
+TEST_F(PacketPoolTest, LaysFramesOutByCacheLines) {
+  std::vector<rte_mbuf*> mbufs(16);
+  ASSERT_EQ(rte_pktmbuf_alloc_bulk(store_->mbufs(), mbufs.data(), mbufs.size()), 0);
+  for (rte_mbuf* mbuf : mbufs) {
+    EXPECT_EQ(rte_pktmbuf_mtod(mbuf, uintptr_t) % RTE_CACHE_LINE_SIZE, 0U);
+    rte_pktmbuf_free(mbuf);
+  }
+}
+
 TEST_F(PacketPoolTest, RefusesWhatNoDatagramHasAndChangesNothing) {
   net::Packet packet;
   packet.mark = 7;
